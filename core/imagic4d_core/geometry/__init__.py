@@ -1,0 +1,1 @@
+"""Rotations, Euler angles, poses, point groups and directions on the sphere."""

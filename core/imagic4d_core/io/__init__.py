@@ -1,0 +1,1 @@
+"""Files: headers, IMAGIC, MRC, SPIDER, STAR, locations, atomic writing."""

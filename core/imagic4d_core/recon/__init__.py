@@ -1,0 +1,1 @@
+"""3D reconstruction: direct Fourier inversion and exact-filter back-projection."""

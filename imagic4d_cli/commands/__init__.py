@@ -1,0 +1,1 @@
+"""One module per command; the command object is always called `cli`."""
