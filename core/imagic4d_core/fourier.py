@@ -78,3 +78,74 @@ def crop_rfftn(f: NDArray, shape: Sequence[int], new: Sequence[int]) -> NDArray:
     for combo in np.ndindex(*[len(s) for s in src]):
         out[(..., *[dst[a][i] for a, i in enumerate(combo)])] = f[(..., *[src[a][i] for a, i in enumerate(combo)])]
     return out
+
+
+def irfftn(f: NDArray, shape: Sequence[int]) -> NDArray[np.floating]:
+    """Inverse real FFT over the last ``len(shape)`` axes with the origin at index 0 (no centring)."""
+    return _fft.irfftn(f, s=tuple(shape), axes=_axes(len(shape)))
+
+
+def padded_rfft3(v: NDArray, size: int, keep: int) -> NDArray[np.complexfloating]:
+    """Spectrum of a centred cube in a larger box, skipping the lines that hold only padding.
+
+    Parameters
+    ----------
+    v : ndarray, shape (n, n, n), float32 or float64
+    size : int
+        Padded size P >= n.
+    keep : int
+        Columns 0..keep-1 of the half axis are returned, keep <= P // 2 + 1.
+
+    Returns
+    -------
+    ndarray, shape (P, P, keep), complex64 or complex128
+        As `centred_rfftn` of the padded cube.
+    """
+
+    def spread(a: NDArray, axis: int) -> NDArray:
+        n = a.shape[axis]
+        c = n // 2
+        shape = list(a.shape)
+        shape[axis] = size
+        out = np.zeros(shape, a.dtype)
+        lead = (slice(None),) * axis
+        out[(*lead, slice(0, n - c))] = a[(*lead, slice(c, n))]
+        out[(*lead, slice(size - c, size))] = a[(*lead, slice(0, c))]
+        return out
+
+    f = _fft.rfft(spread(v, 2), axis=2)[:, :, :keep]
+    f = _fft.fft(spread(f, 1), axis=1, overwrite_x=True)
+    return _fft.fft(spread(f, 0), axis=0, overwrite_x=True)
+
+
+def cropped_irfft3(f: NDArray, size: int, box: int) -> NDArray[np.floating]:
+    """Inverse of `padded_rfft3`: the central cube of `box` of the padded cube of `size`.
+
+    Parameters
+    ----------
+    f : ndarray, shape (size, size, keep), complex
+        Columns from `keep` on are taken as 0.
+
+    Returns
+    -------
+    ndarray, shape (box, box, box)
+    """
+
+    def centre(a: NDArray, axis: int) -> NDArray:
+        c = box // 2
+        lead = (slice(None),) * axis
+        return np.concatenate([a[(*lead, slice(size - c, size))], a[(*lead, slice(0, box - c))]], axis=axis)
+
+    a = centre(_fft.ifft(f, axis=0), 0)
+    a = centre(_fft.ifft(a, axis=1, overwrite_x=True), 1)
+    return centre(_fft.irfft(a, n=size, axis=2), 2)
+
+
+def frequencies(n: int) -> np.ndarray:
+    """Frequencies of a full spectrum of `n` samples in cycles per pixel, shape (n,), float64."""
+    return _fft.fftfreq(int(n))
+
+
+def half_frequencies(n: int) -> np.ndarray:
+    """Frequencies of a half spectrum of `n` samples in cycles per pixel, shape (n // 2 + 1,), float64."""
+    return _fft.rfftfreq(int(n))
