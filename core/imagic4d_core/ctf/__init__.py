@@ -1,0 +1,1 @@
+"""Contrast transfer of the microscope."""
