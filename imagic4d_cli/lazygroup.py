@@ -1,0 +1,126 @@
+"""The top group: commands are imported when called, errors end in one line and an exit code."""
+
+import difflib
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from imagic4d_cli import config, exits, registry
+from imagic4d_cli.run import Run
+
+
+class LazyGroup(click.Group):
+    """A group over `registry.TABLE`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(registry.TABLE)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = cmd_name if cmd_name in registry.TABLE else registry.ALIASES.get(cmd_name.lower(), cmd_name.lower())
+        entry = registry.TABLE.get(name)
+        if entry is None:
+            return None
+        module, _, obj = entry.target.partition(":")
+        command: click.Command = getattr(import_module(module), obj)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        cmd = self.get_command(ctx, args[0])
+        if cmd is None:
+            if args[0].startswith("-"):
+                raise click.NoSuchOption(args[0], ctx=ctx)
+            known = [*registry.TABLE, *registry.ALIASES]
+            near = difflib.get_close_matches(args[0].lower(), known, n=1, cutoff=0.55)
+            near = near or [name for name in known if name.startswith(args[0].lower())][:1]
+            hint = f": did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"no such command {args[0]!r}{hint}", ctx=ctx)
+        if not ctx.resilient_parsing:
+            config.apply(ctx, cmd)
+        # the canonical name, so that usage lines, config sections and IM4D_* variables do not depend on the alias used
+        return cmd.name, cmd, args[1:]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for group in registry.GROUPS:
+            rows = [(name, entry.help) for name, entry in registry.TABLE.items() if entry.group == group]
+            if rows:
+                with formatter.section(group):
+                    formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        rows = [CompletionItem(n, help=e.help) for n, e in registry.TABLE.items() if n.startswith(incomplete)]
+        return rows + click.Command.shell_complete(self, ctx, incomplete)
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
+        """As click's, but every error leaves through `exits.TABLE`, once, and ends all ranks under MPI."""
+        if not standalone_mode or "_IM4D_COMPLETE" in os.environ:
+            return super().main(args, prog_name or "im4d", standalone_mode=standalone_mode, **extra)
+        run = Run()
+        try:
+            super().main(args, prog_name or "im4d", standalone_mode=False, obj=run, **extra)
+            sys.stdout.flush()
+            code = run.exit_code
+        except BrokenPipeError:  # `im4d ... | head`: quiet; the descriptor must stay usable for the interpreter's own flush
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            code = exits.DONE
+        except click.exceptions.Exit as exc:
+            code = exc.exit_code
+        except (Exception, KeyboardInterrupt) as exc:
+            code = exits.code_for(exc)
+            _say(exc, code, run)
+            _leave(code, failed=True)
+            raise SystemExit(code) from exc
+        _leave(code, failed=False)
+        raise SystemExit(code)
+
+
+def _leave(code: int, failed: bool) -> None:
+    """Finalise MPI, or stop the other ranks; nothing when core's parallel module was never imported."""
+    parallel = sys.modules.get("imagic4d_core.parallel")
+    if parallel is not None:
+        parallel.abort(code) if failed else parallel.finalize()
+
+
+def _message(exc: BaseException, code: int) -> str:
+    """The one line for the user."""
+    if isinstance(exc, click.ClickException):
+        text = exc.format_message()
+        ctx = getattr(exc, "ctx", None)
+        text = text.rstrip(".") + (f" (see {ctx.command_path} --help)" if ctx is not None else "")
+    elif code == exits.INTERRUPTED:
+        text = "interrupted"
+    elif code == exits.BUG:
+        frame = traceback.extract_tb(exc.__traceback__)[-1] if exc.__traceback__ else None
+        where = f" at {os.path.basename(frame.filename)}:{frame.lineno}" if frame else ""
+        text = f"this is a bug in im4d: {type(exc).__name__}: {exc}{where}; --debug shows the traceback"
+    elif isinstance(exc, OSError) and exc.strerror:
+        text = f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
+    else:
+        text = str(exc) or type(exc).__name__
+    return " ".join(text.split())
+
+
+def _say(exc: BaseException, code: int, run: Run) -> None:
+    logging.getLogger(__name__).debug("failed", exc_info=False)
+    if isinstance(exc, click.exceptions.NoArgsIsHelpError):
+        if run.rank == 0:
+            click.echo(exc.format_message(), err=True)
+        return
+    if run.rank > 0:
+        if code == exits.USAGE:  # all ranks alike: rank 0 says it
+            return
+        time.sleep(2.0)  # a mistake that all ranks see is said by rank 0, which ends us meanwhile
+    run.close()
+    if run.debug:
+        traceback.print_exception(exc, file=sys.stderr)
+    click.echo(f"im4d: error: {_message(exc, code)}", err=True)

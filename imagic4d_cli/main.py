@@ -1,0 +1,50 @@
+"""The `im4d` group and its entry point."""
+
+import os
+
+# Parallel work is ours (threads over fixed blocks, MPI): BLAS threads on top would fight over the cores and make
+# results depend on their number. Set before anything imports numpy.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import click  # noqa: E402
+
+from imagic4d_cli import options as opt  # noqa: E402
+from imagic4d_cli.lazygroup import LazyGroup  # noqa: E402
+from imagic4d_cli.run import Run  # noqa: E402
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from imagic4d_core import __version__
+
+        click.echo(f"im4d {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    name="im4d",
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "IM4D", "max_content_width": 100},
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version.")
+@click.option("--config", type=click.Path(), expose_value=True, help="Settings; default: im4d.toml in this folder or above.")
+@opt.verbose
+@opt.quiet
+@opt.debug
+@click.pass_context
+def cli(ctx: click.Context, config: str | None) -> None:
+    """Single-particle electron microscopy the IMAGIC-4D way: stacks of images and of volumes, several 3Ds at once.
+
+    im4d COMMAND --help tells more. IMAGIC's command names work too.
+    """
+    ctx.ensure_object(Run)
+
+
+def main() -> None:
+    """Entry point of the script `im4d`."""
+    cli.main(prog_name="im4d")
+
+
+if __name__ == "__main__":
+    main()

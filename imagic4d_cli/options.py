@@ -1,0 +1,104 @@
+"""All options and arguments of the toolkit, each declared once: one name, one meaning, one type, one default.
+
+A command stacks what it needs above ``@pass_run``; `common`, `common_serial` and `reading` do not show up in its signature:
+they fill the run object, which passes them on by ``run.job_kwargs()``.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from imagic4d_cli import types
+from imagic4d_cli.run import Run
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+SHARED: set[str] = set()
+"""Names (kebab-case) of the options declared here: the keys allowed at the top level of im4d.toml."""
+
+
+def option(*names: str, **attrs: Any) -> Decorator:
+    """`click.option` that shows its default and reads ``IM4D_<NAME>`` from the environment."""
+    long = next(n for n in names if n.startswith("--")).partition("/")[0].removeprefix("--")
+    SHARED.add(long)
+    attrs.setdefault("show_default", True)
+    attrs.setdefault("envvar", "IM4D_" + long.replace("-", "_").upper())
+    return click.option(*names, **attrs)
+
+
+def source(name: str = "src", metavar: str = "INPUT", help: str | None = None, **attrs: Any) -> Decorator:
+    """An input file (any format, ``NAME,3,5`` selects locations)."""
+    return click.argument(
+        name, metavar=metavar, type=types.SOURCE, help=help or "Input file; NAME,3,5 selects locations 3 to 5.", **attrs
+    )
+
+
+def target(name: str = "dst", metavar: str = "OUTPUT", help: str | None = None, **attrs: Any) -> Decorator:
+    """An output file (format by its extension, IMAGIC without one)."""
+    return click.argument(name, metavar=metavar, type=types.TARGET, help=help or "Output file; format by extension.", **attrs)
+
+
+src = source()
+dst = target()
+srcs = source("srcs", "INPUT...", nargs=-1, required=True)
+dst_optional = target("dst", "[OUTPUT]", "Output; without it the headers of the input are replaced.", required=False)
+
+
+def _set(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    if not ctx.resilient_parsing:
+        ctx.ensure_object(Run).set(ctx, param, value)
+    return value
+
+
+def _common(*names: str, **attrs: Any) -> Decorator:
+    return option(*names, expose_value=False, callback=_set, **attrs)
+
+
+overwrite = _common("--overwrite", is_flag=True, help="Replace outputs that exist.")
+json = _common("--json", is_flag=True, help="Print the result as one JSON document.")
+threads = _common("--threads", type=click.IntRange(0), metavar="N", help="Threads in a rank; default: its share of the cores.")
+mpi = _common("--mpi/--no-mpi", default=None, help="Use MPI, or not; default: when started by a launcher with several ranks.")
+verbose = _common("-v", "--verbose", count=True, show_default=False, help="Say more on stderr; twice: still more.")
+quiet = _common("-q", "--quiet", count=True, show_default=False, help="Say less.")
+debug = _common("--debug", is_flag=True, help="Show the traceback of an error.")
+seed = _common("--seed", type=click.IntRange(0), metavar="S", help="Seed of the random numbers; drawn and reported when absent.")
+
+
+def stack(*decorators: Decorator) -> Decorator:
+    """Several options as one decorator, in the order given."""
+
+    def wrap(func: F) -> F:
+        for decorator in reversed(decorators):
+            func = decorator(func)
+        return func
+
+    return wrap
+
+
+reading = stack(json, verbose, quiet, debug)
+"""For commands that write nothing."""
+common_serial = stack(overwrite, json, threads, verbose, quiet, debug)
+"""For commands that write, without MPI."""
+common = stack(overwrite, json, threads, mpi, verbose, quiet, debug)
+"""For commands that write, with MPI."""
+
+# selection and sizes
+loc = option("--loc", type=types.LOCATIONS, metavar="LIST", help="Locations to use, such as 3-5,9,20- (from 1).")
+pixel_size = option("--pixel-size", type=click.FloatRange(0, min_open=True), metavar="A", help="Pixel size in ångström.")
+size = option("--size", type=click.IntRange(4), default=64, metavar="PX", help="Box size in pixels.")
+number = option("--number", type=click.IntRange(1), metavar="N", help="How many to make.")
+volumes = option("--volumes", type=click.IntRange(1), metavar="K", help="Number of 3Ds.")
+min_images = option("--min-images", type=click.IntRange(0), default=0, metavar="N", help="Leave out 3Ds of fewer images.")
+
+# geometry
+symmetry = option("--symmetry", type=types.SYMMETRY, default="C1", metavar="G", help="Point group: C1, C4, D2, T, O, I.")
+increment = option("--increment", type=click.FloatRange(0, 90, min_open=True), metavar="DEG", help="Angular increment, degrees.")
+max_shift = option(
+    "--max-shift", type=types.RADIUS, metavar="PX", help="Largest shift searched, in pixels; below 1 a fraction of half the box."
+)
+mask_radius = option("--mask-radius", type=types.RADIUS, metavar="R", help="Mask radius in pixels; below 1 of half the box.")
+max_frequency = option(
+    "--max-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency used: fraction of Nyquist, or 12A in ångström."
+)

@@ -1,0 +1,54 @@
+"""Results on stdout: one JSON document, or lines for people."""
+
+import dataclasses
+import json
+import math
+import os
+from typing import Any
+
+import click
+
+SCHEMA = 1
+
+
+def plain(value: Any) -> Any:
+    """`value` in types that JSON knows, without importing numpy; NaN and infinity become null."""
+    if hasattr(value, "as_dict"):
+        value = value.as_dict()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, bool | str | int) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple | set):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return plain(value.tolist())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return str(value)
+
+
+def document(summary: Any, extra: dict[str, Any]) -> None:
+    """Print one JSON document with the schema's number first."""
+    body = plain(summary)
+    if not isinstance(body, dict):
+        body = {"result": body}
+    click.echo(json.dumps({"schema": SCHEMA} | {k: v for k, v in extra.items() if k not in body} | body, allow_nan=False))
+
+
+def lines(summary: Any, extra: dict[str, Any]) -> None:
+    """Print the summary's own lines, or its fields one to a line."""
+    if hasattr(summary, "lines"):
+        text = summary.lines()
+        rows = [text] if isinstance(text, str) else list(text)
+    else:
+        body = plain(summary)
+        rows = [f"{k}: {v}" for k, v in body.items()] if isinstance(body, dict) else [str(body)]
+    for row in rows:
+        click.echo(row)
+    if "seed" in extra and not any("seed" in row for row in rows):
+        click.echo(f"seed {extra['seed']}")

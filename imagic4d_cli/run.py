@@ -1,0 +1,185 @@
+"""The run object: what the common options said, handed to jobs and to the report."""
+
+import contextlib
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagic4d_cli import exits, report
+
+if TYPE_CHECKING:
+    from imagic4d_core.parallel import Comm
+
+_RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
+_SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+def _launched(names: tuple[str, ...], default: int) -> int:
+    """Rank or size from the launcher's variables; core.parallel.launcher is not imported for it: it needs numpy."""
+    return next((int(os.environ[n]) for n in names if os.environ.get(n, "").isdigit()), default)
+
+
+class Run:
+    """One call of a command.
+
+    Attributes
+    ----------
+    overwrite, json : bool
+    threads : int or None
+    mpi : bool or None
+        None: as the launcher says.
+    exit_code : int
+        Set by `report`.
+    declared : set of str
+        Names of the common options that the command has.
+    """
+
+    def __init__(self) -> None:
+        self.overwrite = False
+        self.json = False
+        self.debug = bool(os.environ.get("IM4D_DEBUG"))
+        self.threads: int | None = None
+        self.mpi: bool | None = None
+        self.verbose = 0
+        self.quiet = 0
+        self.exit_code = exits.DONE
+        self.declared: set[str] = set()
+        self._seed: int | None = None
+        self._bar: Any = None
+        launched = _launched(_SIZE, 1) > 1
+        self.rank = _launched(_RANK, 0) if launched else 0
+        self.size = _launched(_SIZE, 1) if launched else 1
+
+    def set(self, ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        """Callback of the common options."""
+        name = str(param.name)
+        self.declared.add(name)
+        if name in ("verbose", "quiet"):  # may be given to the group and to the command
+            value += getattr(self, name)
+        if name == "debug":
+            value = value or self.debug
+        setattr(self, "_seed" if name == "seed" else name, value)
+
+    def start(self, command: click.Command) -> bool:
+        """Set up logging; False when this rank has nothing to do because the command does not use MPI."""
+        self._log()
+        parallel = any(p.name == "mpi" for p in command.params)
+        if self.size == 1 or parallel:
+            return True
+        if self.rank == 0:
+            logging.getLogger("im4d").warning("%s does not use MPI: rank 0 does all the work", command.name)
+        return self.rank == 0
+
+    def _log(self) -> None:
+        level = logging.WARNING - 10 * (self.verbose - self.quiet)
+        if self.rank > 0:
+            level = max(level, logging.WARNING)
+        handler = logging.StreamHandler(sys.stderr)
+        where = f"[{self.rank}/{self.size}] " if self.size > 1 else ""
+        handler.setFormatter(_Formatter(where))
+        for name in ("im4d", "imagic4d_core"):
+            logger = logging.getLogger(name)
+            logger.handlers[:] = [handler]
+            logger.setLevel(max(level, logging.DEBUG))
+            logger.propagate = False
+
+    @property
+    def comm(self) -> "Comm":
+        """The communicator, serial unless a launcher or --mpi says otherwise."""
+        from imagic4d_core.parallel import SERIAL, get_comm
+
+        if "mpi" not in self.declared:
+            return SERIAL
+        comm = get_comm(self.mpi)
+        self.rank, self.size = comm.rank, comm.size
+        return comm
+
+    @property
+    def seed(self) -> int:
+        """The given seed, or one drawn now, the same on all ranks, and recorded in the report."""
+        if self._seed is None:
+            from imagic4d_core.rng import draw_seed
+
+            self._seed = int(self.comm.bcast(draw_seed()))
+            if self.rank == 0:
+                logging.getLogger("im4d").info("seed %d (drawn: give --seed %d to repeat this run)", self._seed, self._seed)
+        return self._seed
+
+    @property
+    def progress(self) -> Callable[[int, int], None] | None:
+        """A progress bar on rank 0 of a terminal, None elsewhere."""
+        if self.rank > 0 or self.json or self.quiet or not sys.stderr.isatty():
+            return None
+        if self._bar is None:
+            from imagic4d_cli.progress import Bar
+
+            self._bar = Bar()
+        return self._bar  # type: ignore[no-any-return]
+
+    def job_kwargs(self, *names: str) -> dict[str, Any]:
+        """Keyword arguments for a job.
+
+        Parameters
+        ----------
+        *names : str
+            Which of overwrite, comm, threads, progress, seed; default: the first four, and seed if the command has --seed.
+        """
+        names = names or ("overwrite", "comm", "threads", "progress", *(("seed",) if "seed" in self.declared else ()))
+        return {name: getattr(self, name) for name in names}
+
+    def report(self, summary: Any, *, ok: bool = True) -> None:
+        """Print a job's summary on rank 0.
+
+        Parameters
+        ----------
+        summary : object
+            Has ``as_dict()`` and ``lines()``; a plain dict or dataclass works too.
+        ok : bool
+            False: the answer is no (exit code 1).
+        """
+        self.close()
+        if not ok:
+            self.exit_code = exits.NO
+        if self.rank > 0:
+            return
+        extra = {"seed": self._seed} if self._seed is not None else {}
+        if self.json:
+            report.document(summary, extra)
+        elif not self.quiet:
+            report.lines(summary, extra)
+
+    def close(self) -> None:
+        """Take the progress bar off the terminal."""
+        if self._bar is not None:
+            with contextlib.suppress(Exception):
+                self._bar.close()
+            self._bar = None
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        text = f"im4d: {self.where}{level}{record.getMessage()}"
+        return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+
+
+def pass_run(func: Callable[..., None]) -> Callable[..., None]:
+    """Hand the run object to a command as its first argument; ranks without work skip the command."""
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        ctx = click.get_current_context()
+        run = ctx.ensure_object(Run)
+        if run.start(ctx.command):
+            ctx.invoke(func, run, *args, **kwargs)
+
+    return wrapper

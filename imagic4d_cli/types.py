@@ -1,0 +1,157 @@
+"""Parameter types; they import core inside `convert`, and turn its errors into usage errors."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+IMAGES = (".hed", ".img", ".mrc", ".mrcs", ".map", ".spi", ".star")
+
+
+class FileName(click.ParamType):
+    """A file name, for inputs with IMAGIC's locations (``NAME,3,5``); completed by suffix."""
+
+    name = "file"
+
+    def __init__(self, suffixes: tuple[str, ...] = IMAGES) -> None:
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = os.fspath(value)
+        if not text or text.isspace():
+            self.fail("an empty file name", param, ctx)
+        return text
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        folder = os.path.dirname(incomplete) or "."
+        found = []
+        try:
+            entries = sorted(os.scandir(folder), key=lambda e: e.name)
+        except OSError:
+            return [CompletionItem(incomplete, type="file")]
+        for entry in entries:
+            path = os.path.join(os.path.dirname(incomplete), entry.name)
+            if not path.startswith(incomplete):
+                continue
+            if entry.is_dir():
+                found.append(CompletionItem(path + "/", type="plain"))
+            elif entry.name.endswith(self.suffixes) and not entry.name.endswith(".img"):  # the .hed stands for the pair
+                found.append(CompletionItem(path))
+        return found
+
+
+class Locations(click.ParamType):
+    """``3-5,9,20-``: 1-based numbers, checked here, counted against the file by the job."""
+
+    name = "locations"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from imagic4d_core.errors import Im4dError
+        from imagic4d_core.io.locations import Locations as Parsed
+
+        if not isinstance(value, str):
+            return value
+        try:
+            return Parsed.parse(value)
+        except (Im4dError, ValueError) as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class Radius(click.ParamType):
+    """Pixels; below 1 a fraction of half the box (see core's `units.in_pixels`)."""
+
+    name = "radius"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not 0 <= number < float("inf"):
+            self.fail(f"{value!r} is not a radius: give pixels, or a number below 1 for a fraction of half the box", param, ctx)
+        return number
+
+
+class FrequencyType(click.ParamType):
+    """Fraction of Nyquist, or ``12A``: core's `units.Frequency`."""
+
+    name = "frequency"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from imagic4d_core.errors import Im4dError
+        from imagic4d_core.units import Frequency
+
+        if isinstance(value, Frequency):
+            return value
+        try:
+            return Frequency.parse(str(value))
+        except Im4dError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class Symmetry(click.ParamType):
+    """C1, C4, D7, T, O, I: upper case."""
+
+    name = "symmetry"
+    known = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "D2", "D3", "D4", "D5", "D6", "D7", "T", "O", "I")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).strip().upper()
+        if not re.fullmatch(r"[CD][1-9][0-9]{0,2}|[TOI]", text):
+            self.fail(f"{value!r} is not a point group: C1, C2, ... , D2, D3, ... , T, O or I", param, ctx)
+        return text
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(s) for s in self.known if s.startswith(incomplete.upper())]
+
+
+def _key(word: str) -> str:
+    return word.strip().upper().replace("-", "_").replace(" ", "_")
+
+
+class Words(click.ParamType):
+    """One of our words, or IMAGIC's option word for it; any case, shortened as long as it is clear.
+
+    Parameters
+    ----------
+    ours : sequence of str
+    imagic : mapping of str to str
+        IMAGIC's word -> ours.
+    """
+
+    name = "word"
+
+    def __init__(self, *ours: str, imagic: Mapping[str, str] | None = None) -> None:
+        self.ours = ours
+        self.imagic = dict(imagic or {})
+        self._table = {_key(word): word for word in ours} | {_key(word): ours for word, ours in self.imagic.items()}
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "[" + "|".join(self.ours) + "]"
+
+    def to_info_dict(self) -> dict[str, Any]:
+        return super().to_info_dict() | {"choices": list(self.ours), "imagic": self.imagic}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        key = _key(str(value))
+        if key in self._table:
+            return self._table[key]
+        found = {word for full, word in self._table.items() if key and full.startswith(key)}
+        if len(found) == 1:
+            return found.pop()
+        why = f"could be {' or '.join(sorted(found))}" if found else f"is not one of {', '.join(self.ours)}"
+        self.fail(f"{value!r} {why}", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in self.ours if word.startswith(incomplete.lower())]
+
+
+SOURCE = FileName()
+TARGET = FileName()
+LOCATIONS = Locations()
+RADIUS = Radius()
+FREQUENCY = FrequencyType()
+SYMMETRY = Symmetry()
