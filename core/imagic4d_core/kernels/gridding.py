@@ -1,0 +1,490 @@
+"""Central slices out of, and into, an oversampled half-complex 3D Fourier grid.
+
+The grid holds cells (z, x, y) of a spectrum in the convention of `fourier.py`, y being the half axis. It is
+stored centred and with a halo, so that the stencil of any point with ``py >= 0`` lies inside the array and the
+inner loop has no branches: cell ``(Z, X, Y)`` stands for frequency ``(Z - reach, X - reach, Y - 1)`` in grid units,
+``reach = ceil(os * r_max) + 2``. A point with ``py < 0`` is taken at its Friedel mate.
+
+Interpolation is separable, `width` (3 or 4) cells wide, with weights from a table interpolated linearly. The
+stencil itself is written as vector instructions (4 cells of a row = 8 floats), because numba leaves LLVM's
+vectoriser for straight-line code switched off; with ``NUMBA_DISABLE_JIT=1`` plain Python twins take over.
+
+Sums of the insertion are 64-bit fixed point: integer sums do not depend on their order, so that any split of the
+images over ranks and threads gives the same bits.
+"""
+
+import math
+
+import numba
+import numpy as np
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from imagic4d_core.kernels._jit import kernel
+
+#: Rows of the weight table per cell; linear interpolation between them is good to 1e-6.
+TABLE_STEPS = 512
+#: Columns of the grid below frequency 0 of the half axis.
+LEFT = 1
+#: Cells beyond the largest frequency on every side.
+HALO = 2
+
+_MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the rounded integer in the low bits of a double
+
+
+def _vec(element, count):
+    from llvmlite import ir
+
+    return ir.VectorType(element, count)
+
+
+class _Emit:
+    """A few lines of vector code around llvmlite's builder."""
+
+    def __init__(self, context, builder):
+        from llvmlite import ir
+
+        self.ir, self.context, self.b = ir, context, builder
+        self.f32, self.f64, self.i64 = ir.FloatType(), ir.DoubleType(), ir.IntType(64)
+
+    def data(self, typ, value):
+        return self.context.make_array(typ)(self.context, self.b, value).data
+
+    def load(self, pointer, index, element, count, align):
+        at = self.b.gep(pointer, [index], inbounds=True)
+        return self.b.load(self.b.bitcast(at, _vec(element, count).as_pointer()), align=align)
+
+    def store(self, vector, pointer, index, align):
+        at = self.b.gep(pointer, [index], inbounds=True)
+        self.b.store(vector, self.b.bitcast(at, vector.type.as_pointer()), align=align)
+
+    def splat(self, scalar, count):
+        undef = self.ir.Constant(_vec(scalar.type, count), self.ir.Undefined)
+        one = self.b.insert_element(undef, scalar, self.ir.Constant(self.ir.IntType(32), 0))
+        return self.shuffle(one, undef, [0] * count)
+
+    def shuffle(self, a, b, order):
+        mask = self.ir.Constant(_vec(self.ir.IntType(32), len(order)), order)
+        return self.b.shuffle_vector(a, b, mask)
+
+    def muladd(self, a, b, c):
+        name = f"llvm.fmuladd.v{a.type.count}f32"
+        fnty = self.ir.FunctionType(a.type, [a.type] * 3)
+        return self.b.call(cgutils.get_or_insert_function(self.b.module, fnty, name), [a, b, c])
+
+    def lane(self, vector, index):
+        return self.b.extract_element(vector, self.ir.Constant(self.ir.IntType(32), index))
+
+    def weights(self, table, t):
+        """Four weights at table position t (a double in rows)."""
+        row = self.b.fptosi(t, self.i64)
+        frac = self.b.fptrunc(self.b.fsub(t, self.b.sitofp(row, self.f64)), self.f32)
+        at = self.b.mul(row, self.ir.Constant(self.i64, 4))
+        lo = self.load(table, at, self.f32, 4, 4)
+        hi = self.load(table, self.b.add(at, self.ir.Constant(self.i64, 4)), self.f32, 4, 4)
+        return self.muladd(self.splat(frac, 4), self.b.fsub(hi, lo), lo)
+
+    def fixed(self, vector):
+        """Round single to 64-bit integers: add the magic number as double, take its bits."""
+        count = vector.type.count
+        v64, vi = _vec(self.f64, count), _vec(self.i64, count)
+        magic = self.ir.Constant(v64, [_MAGIC] * count)
+        bits = self.b.bitcast(self.b.fadd(self.b.fpext(vector, v64), magic), vi)
+        return self.b.sub(bits, self.ir.Constant(vi, [0x4338000000000000] * count))
+
+
+def _rows(emit, args, width):
+    """Offsets and weights of the width x width rows of a stencil."""
+    base, sz, sx, wz, wx = args
+    for a in range(width):
+        off_z = emit.b.add(base, emit.b.mul(sz, emit.ir.Constant(emit.i64, a)))
+        for c in range(width):
+            off = emit.b.add(off_z, emit.b.mul(sx, emit.ir.Constant(emit.i64, c)))
+            yield off, emit.b.fmul(emit.lane(wz, a), emit.lane(wx, c))
+
+
+def _make_take(width):
+    @intrinsic
+    def take(typingctx, grid, base, sz, sx, table, tz, tx, ty):
+        sig = types.UniTuple(types.float32, 2)(
+            grid, types.int64, types.int64, types.int64, table, types.float64, types.float64, types.float64
+        )
+
+        def codegen(context, builder, signature, args):
+            e = _Emit(context, builder)
+            cells, tab = e.data(signature.args[0], args[0]), e.data(signature.args[4], args[4])
+            wz, wx, wy = (e.weights(tab, t) for t in args[5:8])
+            acc = [e.ir.Constant(_vec(e.f32, 8), [0.0] * 8) for _ in range(2)]
+            for n, (off, w) in enumerate(_rows(e, (args[1], args[2], args[3], wz, wx), width)):
+                row = e.load(cells, builder.mul(off, e.ir.Constant(e.i64, 2)), e.f32, 8, 4)
+                acc[n & 1] = e.muladd(e.splat(w, 8), row, acc[n & 1])
+            s = builder.fmul(builder.fadd(*acc), e.shuffle(wy, wy, [0, 0, 1, 1, 2, 2, 3, 3]))
+            s = builder.fadd(e.shuffle(s, s, [0, 1, 2, 3]), e.shuffle(s, s, [4, 5, 6, 7]))
+            s = builder.fadd(e.shuffle(s, s, [0, 1]), e.shuffle(s, s, [2, 3]))
+            return context.make_tuple(builder, signature.return_type, [e.lane(s, 0), e.lane(s, 1)])
+
+        return sig, codegen
+
+    return take
+
+
+def _make_put(width):
+    @intrinsic
+    def put(typingctx, num, den, base, sz, sx, table, tz, tx, ty, re, im, w):
+        sig = types.void(
+            num, den, types.int64, types.int64, types.int64, table, types.float64, types.float64, types.float64,
+            types.float32, types.float32, types.float32,
+        )  # fmt: skip
+
+        def codegen(context, builder, signature, args):
+            e = _Emit(context, builder)
+            pn, pd, tab = (e.data(signature.args[i], args[i]) for i in (0, 1, 5))
+            wz, wx, wy = (e.weights(tab, t) for t in args[6:9])
+            pair = e.splat(args[9], 8)
+            value = e.shuffle(pair, e.splat(args[10], 8), [0, 9, 2, 11, 4, 13, 6, 15])
+            value = builder.fmul(value, e.shuffle(wy, wy, [0, 0, 1, 1, 2, 2, 3, 3]))
+            weight = builder.fmul(wy, e.splat(args[11], 4))
+            for off, wzx in _rows(e, (args[2], args[3], args[4], wz, wx), width):
+                off2 = builder.mul(off, e.ir.Constant(e.i64, 2))
+                for pointer, at, v, count in ((pn, off2, value, 8), (pd, off, weight, 4)):
+                    old = e.load(pointer, at, e.i64, count, 8)
+                    e.store(builder.add(old, e.fixed(builder.fmul(v, e.splat(wzx, count)))), pointer, at, 8)
+            return context.get_dummy_value()
+
+        return sig, codegen
+
+    return put
+
+
+def _table_weights(table, t):
+    row = int(t)
+    frac = np.float32(t - row)
+    return table[4 * row : 4 * row + 4] + frac * (table[4 * row + 4 : 4 * row + 8] - table[4 * row : 4 * row + 4])
+
+
+def _python_take(width):
+    def take(grid, base, sz, sx, table, tz, tx, ty):
+        wz, wx, wy = (_table_weights(table, t) for t in (tz, tx, ty))
+        re = im = np.float32(0)
+        for a in range(width):
+            for c in range(width):
+                at = 2 * (base + a * sz + c * sx)
+                row = grid[at : at + 8].reshape(4, 2)
+                re += wz[a] * wx[c] * (wy * row[:, 0]).sum()
+                im += wz[a] * wx[c] * (wy * row[:, 1]).sum()
+        return re, im
+
+    return take
+
+
+def _python_put(width):
+    def put(num, den, base, sz, sx, table, tz, tx, ty, re, im, w):
+        wz, wx, wy = (_table_weights(table, t) for t in (tz, tx, ty))
+        for a in range(width):
+            for c in range(width):
+                at = base + a * sz + c * sx
+                row = (wz[a] * wx[c] * wy).astype(np.float64)
+                num[2 * at : 2 * at + 8 : 2] += np.rint(row * re).astype(np.int64)
+                num[2 * at + 1 : 2 * at + 8 : 2] += np.rint(row * im).astype(np.int64)
+                den[at : at + 4] += np.rint(row * w).astype(np.int64)
+
+    return put
+
+
+_maker = (_python_take, _python_put) if numba.config.DISABLE_JIT else (_make_take, _make_put)
+_take3, _take4 = _maker[0](3), _maker[0](4)
+_put3, _put4 = _maker[1](3), _maker[1](4)
+
+
+@kernel
+def _ramp(out, size, top, shift):
+    """exp(2 pi i k shift / size) for k = -top..top, into out[k + top] (re, im)."""
+    for k in range(-top, top + 1):
+        a = 2.0 * math.pi * k * shift / size
+        out[k + top, 0] = math.cos(a)
+        out[k + top, 1] = math.sin(a)
+
+
+@kernel
+def slice_grid(grid, shape, box, r_max, os, width, table, matrices, shifts, out):
+    """Take central slices out of a grid.
+
+    Parameters
+    ----------
+    grid : float32 (2 * Z * X * Y,)
+        Flat complex64 grid of shape `shape`, values already compensated for the stencil.
+    shape : int64 (3,)
+    box : int
+        Image size n.
+    r_max : int
+        Largest frequency taken, in Fourier pixels of the box; points with ``|k| > r_max`` are left as they are in `out`.
+    os : float
+        Grid cells per Fourier pixel.
+    width : {3, 4}
+    table : float32 (4 * (TABLE_STEPS + 2),)
+    matrices : float64 (n, 3, 3)
+        Poses; image axes are rows 0 (x, lines) and 1 (y, pixels).
+    shifts : float64 (n, 2)
+        The result is moved by ``(dx, dy)`` pixels: factor ``exp(-2 pi i k.d / box)``.
+    out : float32 (n, box, box // 2 + 1, 2)
+        Half spectra in numpy's order, zeroed by the caller.
+    """
+    sx = shape[2]
+    sz = shape[1] * sx
+    reach = shape[0] // 2
+    half = 0.5 * width
+    top = r_max
+    steps = TABLE_STEPS
+    px_r = np.empty((2 * top + 1, 2), np.float64)
+    py_r = np.empty((2 * top + 1, 2), np.float64)
+    last = (box - 1) // 2
+    for i in range(matrices.shape[0]):
+        _ramp(px_r, box, top, -shifts[i, 0])
+        _ramp(py_r, box, top, -shifts[i, 1])
+        for kx in range(-min(top, last), min(top, last) + 1):
+            row = kx if kx >= 0 else kx + box
+            ymax = min(int(math.sqrt(top * top - kx * kx + 0.5)), last)
+            ax = os * kx * matrices[i, 0, 0]
+            ay = os * kx * matrices[i, 0, 1]
+            az = os * kx * matrices[i, 0, 2]
+            for ky in range(ymax + 1):
+                px = ax + os * ky * matrices[i, 1, 0]
+                py = ay + os * ky * matrices[i, 1, 1]
+                pz = az + os * ky * matrices[i, 1, 2]
+                sign = 1.0
+                if py < 0.0:
+                    px, py, pz, sign = -px, -py, -pz, -1.0
+                px -= half
+                py -= half
+                pz -= half
+                fx, fy, fz = math.floor(px), math.floor(py), math.floor(pz)
+                base = (int(fz) + 1 + reach) * sz + (int(fx) + 1 + reach) * sx + int(fy) + 1 + LEFT
+                if width == 3:
+                    re, im = _take3(grid, base, sz, sx, table, (pz - fz) * steps, (px - fx) * steps, (py - fy) * steps)
+                else:
+                    re, im = _take4(grid, base, sz, sx, table, (pz - fz) * steps, (px - fx) * steps, (py - fy) * steps)
+                im = np.float32(im * sign)
+                cr = px_r[kx + top, 0] * py_r[ky + top, 0] - px_r[kx + top, 1] * py_r[ky + top, 1]
+                ci = px_r[kx + top, 0] * py_r[ky + top, 1] + px_r[kx + top, 1] * py_r[ky + top, 0]
+                out[i, row, ky, 0] = re * cr - im * ci
+                out[i, row, ky, 1] = re * ci + im * cr
+
+
+@kernel
+def insert_slices(num, den, shape, box, r_max, os, width, table, images, use, matrices, shifts, weights, ctf, scale_num, scale_den, ramp):
+    """Add central slices to fixed-point sums: the adjoint of `slice_grid`.
+
+    Parameters
+    ----------
+    num : int64 (2 * Z * X * Y,)
+        Sum of stencil * weight * ctf * value, real and imaginary parts interleaved, in units of 1 / `scale_num`.
+    den : int64 (Z * X * Y,)
+        Sum of stencil * weight * ctf**2 in units of 1 / `scale_den`.
+    images : float32 (n, box, box // 2 + 1, 2)
+        Half spectra in numpy's order.
+    use : int64 (m,)
+        Which images go in.
+    shifts : float64 (n, 2)
+        The images are moved by ``(dx, dy)`` pixels before.
+    weights : float32 (n,)
+    ctf : float32 (n, box, box // 2 + 1) or (n, 0, 0)
+        Contrast transfer functions; an empty array stands for 1.
+    scale_num, scale_den : float
+        Fixed-point units per unit; powers of two.
+    ramp : float
+        Extra weight ``(|k| + 0.5) * ramp`` if ramp > 0: it evens out the density of slices inside a stencil near the
+        origin, and divides out again as both sums get it.
+    """
+    sx = shape[2]
+    sz = shape[1] * sx
+    reach = shape[0] // 2
+    half = 0.5 * width
+    top = r_max
+    steps = TABLE_STEPS
+    px_r = np.empty((2 * top + 1, 2), np.float64)
+    py_r = np.empty((2 * top + 1, 2), np.float64)
+    last = (box - 1) // 2
+    has_ctf = ctf.shape[1] > 0
+    for j in range(use.shape[0]):
+        i = use[j]
+        _ramp(px_r, box, top, -shifts[i, 0])
+        _ramp(py_r, box, top, -shifts[i, 1])
+        for kx in range(-min(top, last), min(top, last) + 1):
+            row = kx if kx >= 0 else kx + box
+            ymax = min(int(math.sqrt(top * top - kx * kx + 0.5)), last)
+            ax = os * kx * matrices[i, 0, 0]
+            ay = os * kx * matrices[i, 0, 1]
+            az = os * kx * matrices[i, 0, 2]
+            # in column 0 the two halves say the same: take one
+            for ky in range(0 if kx >= 0 else 1, ymax + 1):
+                px = ax + os * ky * matrices[i, 1, 0]
+                py = ay + os * ky * matrices[i, 1, 1]
+                pz = az + os * ky * matrices[i, 1, 2]
+                sign = 1.0
+                if py < 0.0:
+                    px, py, pz, sign = -px, -py, -pz, -1.0
+                px -= half
+                py -= half
+                pz -= half
+                fx, fy, fz = math.floor(px), math.floor(py), math.floor(pz)
+                base = (int(fz) + 1 + reach) * sz + (int(fx) + 1 + reach) * sx + int(fy) + 1 + LEFT
+                w = float(weights[i])
+                if ramp > 0.0:
+                    w *= ramp * (math.sqrt(kx * kx + ky * ky) + 0.5)
+                c = 1.0
+                if has_ctf:
+                    c = float(ctf[i, row, ky])
+                cr = px_r[kx + top, 0] * py_r[ky + top, 0] - px_r[kx + top, 1] * py_r[ky + top, 1]
+                ci = px_r[kx + top, 0] * py_r[ky + top, 1] + px_r[kx + top, 1] * py_r[ky + top, 0]
+                a, b = images[i, row, ky, 0], images[i, row, ky, 1]
+                f = w * c * scale_num
+                re = np.float32((a * cr - b * ci) * f)
+                im = np.float32((a * ci + b * cr) * f * sign)
+                dw = np.float32(w * c * c * scale_den)
+                tz, tx, ty = (pz - fz) * steps, (px - fx) * steps, (py - fy) * steps
+                if width == 3:
+                    _put3(num, den, base, sz, sx, table, tz, tx, ty, re, im, dw)
+                else:
+                    _put4(num, den, base, sz, sx, table, tz, tx, ty, re, im, dw)
+
+
+@kernel
+def store_grid(f, shape, out):
+    """Copy a half spectrum into a grid with halo.
+
+    Parameters
+    ----------
+    f : float32 (P, P, keep, 2)
+        Spectrum in numpy's order; P is even.
+    shape : int64 (3,)
+        Shape of the grid.
+    out : float32 (2 * Z * X * Y,)
+    """
+    p = f.shape[0]
+    keep = f.shape[2]
+    reach = shape[0] // 2
+    n = 0
+    for z in range(-reach, reach + 1):
+        for x in range(-reach, reach + 1):
+            for y in range(-LEFT, shape[2] - LEFT):
+                yy = y if y <= p // 2 else y - p  # the spectrum is periodic
+                if yy >= 0:
+                    sign, a, b = np.float32(1.0), z % p, x % p
+                else:
+                    sign, a, b, yy = np.float32(-1.0), -z % p, -x % p, -yy
+                if yy < keep:
+                    out[n] = f[a, b, yy, 0]
+                    out[n + 1] = sign * f[a, b, yy, 1]
+                else:
+                    out[n] = 0.0
+                    out[n + 1] = 0.0
+                n += 2
+
+
+@kernel
+def fold_grid(num, den, shape, unit_num, unit_den, out_num, out_den):
+    """Turn fixed-point sums into floats with Friedel mates added.
+
+    Every point was inserted at one of its two mates; cells of column 0 and the halo column get the other one here.
+
+    Parameters
+    ----------
+    num : int64 (2 * Z * X * Y,)
+    den : int64 (Z * X * Y,)
+    shape : int64 (3,)
+    unit_num, unit_den : float
+        Value of one fixed-point unit.
+    out_num : float32 (Z, X, Y - LEFT, 2)
+    out_den : float32 (Z, X, Y - LEFT)
+    """
+    nz, nx, ny = shape[0], shape[1], shape[2]
+    for z in range(nz):
+        for x in range(nx):
+            at = (z * nx + x) * ny + LEFT
+            mate = ((nz - 1 - z) * nx + nx - 1 - x) * ny + LEFT
+            for y in range(ny - LEFT):
+                re, im, w = num[2 * (at + y)], num[2 * (at + y) + 1], den[at + y]
+                if y <= LEFT:
+                    re += num[2 * (mate - y)]
+                    im -= num[2 * (mate - y) + 1]
+                    w += den[mate - y]
+                out_num[z, x, y, 0] = re * unit_num
+                out_num[z, x, y, 1] = im * unit_num
+                out_den[z, x, y] = w * unit_den
+
+
+@kernel
+def shell_means(den, os, means, counts):
+    """Mean of `den`, float32 (Z, X, Y), over shells one Fourier pixel wide; counts of cells likewise, float64 (shells,)."""
+    reach = den.shape[0] // 2
+    for z in range(den.shape[0]):
+        for x in range(den.shape[1]):
+            for y in range(den.shape[2]):
+                q = math.sqrt((z - reach) ** 2 + (x - reach) ** 2 + y * y) / os
+                s = int(q + 0.5)
+                if s < means.shape[0]:
+                    f = 1.0 if y == 0 else 2.0
+                    means[s] += f * den[z, x, y]
+                    counts[s] += f
+    for s in range(means.shape[0]):
+        means[s] /= max(counts[s], 1.0)
+
+
+@kernel
+def divide_grid(num, den, os, limit, extra, factor, out):
+    """Fill a padded half spectrum with ``num / max(den + extra, floor) * factor``.
+
+    Parameters
+    ----------
+    num, den : float32 (Z, X, Y, 2) and (Z, X, Y)
+        As made by `fold_grid`.
+    limit : float
+        Cells beyond this radius (in cells) stay 0.
+    extra : float64 (shells, 2)
+        Added to the denominator, and its smallest value, by shell; an infinite value makes the shell 0.
+    factor : float64 (steps,)
+        Filter curve at radii of 1/8 Fourier pixel.
+    out : float32 (P, P, keep, 2)
+        Zeroed by the caller.
+    """
+    p = out.shape[0]
+    reach = den.shape[0] // 2
+    top = min(reach, p // 2 - 1)
+    for z in range(-top, top + 1):
+        for x in range(-top, top + 1):
+            for y in range(min(top + 1, out.shape[2])):
+                q = math.sqrt(z * z + x * x + y * y)
+                if q > limit:
+                    continue
+                s = min(int(q / os + 0.5), extra.shape[0] - 1)
+                w = den[z + reach, x + reach, y] + extra[s, 0]
+                if w < extra[s, 1]:
+                    w = extra[s, 1]
+                if w > 0.0 and w < math.inf:
+                    f = factor[min(int(q / os * 8.0 + 0.5), factor.shape[0] - 1)] / w
+                    out[z % p, x % p, y, 0] = num[z + reach, x + reach, y, 0] * f
+                    out[z % p, x % p, y, 1] = num[z + reach, x + reach, y, 1] * f
+
+
+@kernel
+def cross_shells(na, da, nb, db, os, floor_a, floor_b, out):
+    """Sums over shells of two normalised grids: out[s] = (Re a b*, |a|^2, |b|^2), float64 (shells, 3).
+
+    Cells where either weight is below its shell's floor are left out.
+    """
+    reach = da.shape[0] // 2
+    for z in range(da.shape[0]):
+        for x in range(da.shape[1]):
+            for y in range(da.shape[2]):
+                s = int(math.sqrt((z - reach) ** 2 + (x - reach) ** 2 + y * y) / os + 0.5)
+                if s >= out.shape[0]:
+                    continue
+                wa, wb = float(da[z, x, y]), float(db[z, x, y])
+                if wa <= floor_a[s] or wb <= floor_b[s]:
+                    continue
+                f = 1.0 if y == 0 else 2.0
+                ar, ai = na[z, x, y, 0] / wa, na[z, x, y, 1] / wa
+                br, bi = nb[z, x, y, 0] / wb, nb[z, x, y, 1] / wb
+                out[s, 0] += f * (ar * br + ai * bi)
+                out[s, 1] += f * (ar * ar + ai * ai)
+                out[s, 2] += f * (br * br + bi * bi)

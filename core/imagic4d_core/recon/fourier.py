@@ -1,0 +1,354 @@
+"""Direct Fourier inversion with integer sums.
+
+Slices are spread over an oversampled grid with a Kaiser-Bessel stencil; the volume is
+``sum(w C F) / (sum(w C^2) + 1/tau^2)``, divided in real space by the stencil's transform (algorithms: Penczek et al. 2004,
+doi:10.1016/j.jsb.2003.10.016; Wiener form as in Scheres 2012, doi:10.1016/j.jmb.2011.11.010).
+
+Fixed point. Spectra are divided by ``box * amplitude`` (amplitude = typical rms of an image, rounded to a power of two),
+so that white noise has unit variance in every Fourier pixel, and multiplied by 2**32. A sum overflows only beyond
+2**31 such units in one cell: a million images of box 512 whose whole power sits in one Fourier pixel reach 2**29.
+The rounding error of one contribution is 2**-33 units.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from imagic4d_core import fourier
+from imagic4d_core.errors import InputError, MismatchError
+from imagic4d_core.kernels import gridding
+from imagic4d_core.parallel import map_blocks
+from imagic4d_core.recon.grid import Grid, divide_stencil, grid_for, stencil_table
+
+FIXED_BITS = 32
+#: A single value beyond this many units would not survive the rounding trick of the kernel.
+_LARGEST = 2.0 ** (50 - FIXED_BITS)
+#: Least weight of a cell, relative to the mean of its shell.
+FLOOR = 1e-3
+
+
+def hamming_curve(frequency: ArrayLike, factor: float) -> NDArray[np.float64]:
+    """IMAGIC's "Hamming" low-pass: a raised-cosine edge centred at `factor`.
+
+    Parameters
+    ----------
+    frequency : array_like
+        Fractions of Nyquist.
+    factor : float
+        0..1: 1 cuts sharply at Nyquist; 0.8 is 1 up to 0.6 and falls to 0 at 1; 0.5 falls from 0 to 1.
+
+    Returns
+    -------
+    ndarray, float64
+    """
+    f = np.asarray(frequency, dtype=np.float64)
+    half = min(factor, 1.0 - factor)
+    if half <= 0:
+        return (f <= factor).astype(np.float64)
+    return 0.5 * (1.0 + np.cos(np.pi * np.clip((f - (factor - half)) / (2.0 * half), 0.0, 1.0)))
+
+
+def soft_ball(box: int, radius: float, edge: float) -> NDArray[np.float32]:
+    """Spherical mask (box, box, box): 1 inside `radius`, raised cosine to 0 over `edge` pixels outside."""
+    r2 = (np.arange(box) - box // 2).astype(np.float32) ** 2
+    r = np.sqrt(r2[:, None, None] + r2[:, None] + r2)
+    return _edge(r, radius, edge)
+
+
+def soft_disc(box: int, radius: float, edge: float) -> NDArray[np.float32]:
+    """Circular mask (box, box): 1 inside `radius`, raised cosine to 0 over `edge` pixels outside."""
+    r2 = (np.arange(box) - box // 2).astype(np.float32) ** 2
+    return _edge(np.sqrt(r2[:, None] + r2), radius, edge)
+
+
+def _edge(r: NDArray[np.float32], radius: float, edge: float) -> NDArray[np.float32]:
+    if edge <= 0:
+        return (r <= radius).astype(np.float32)
+    return (0.5 * (1.0 + np.cos(np.pi * np.clip((r - radius) / edge, 0.0, 1.0)))).astype(np.float32)
+
+
+class Accumulator:
+    """Sums of central slices for several sets of images.
+
+    Parameters
+    ----------
+    sets : int
+        Number of independent sums (3Ds, half sets, folds ...).
+    box : int
+        Image size in pixels.
+    r_max : int, optional
+        Largest frequency inserted, in Fourier pixels (default: the last one below Nyquist).
+    oversampling : float
+        Grid cells per Fourier pixel.
+    width : {3, 4}
+        Stencil width in cells.
+    amplitude : float
+        Typical rms of an image; only the exponent counts. Every accumulator to be merged must be given the same.
+    symmetry : array_like, shape (g, 3, 3), optional
+        Rotations of the point group, identity included: every image goes in once for each.
+    even_density : bool
+        Weight slices by frequency, which evens out their density inside a stencil (see `kernels.gridding`).
+
+    Attributes
+    ----------
+    num : int64 (sets, 2 * cells)
+    den : int64 (sets, cells)
+        The sums; add, subtract and reduce them as they are.
+    counts : int64 (sets,)
+        Images inserted.
+    """
+
+    def __init__(
+        self,
+        sets: int,
+        box: int,
+        r_max: int | None = None,
+        oversampling: float = 2.0,
+        *,
+        width: int = 4,
+        amplitude: float = 1.0,
+        symmetry: ArrayLike | None = None,
+        even_density: bool = True,
+    ):
+        self.grid: Grid = grid_for(box, r_max, oversampling, width)
+        if not (np.isfinite(amplitude) and amplitude > 0):
+            raise InputError(f"images have no usable amplitude ({amplitude}): are they empty?")
+        cells = int(np.prod(self.grid.shape))
+        self.num = np.zeros((sets, 2 * cells), np.int64)
+        self.den = np.zeros((sets, cells), np.int64)
+        self.counts = np.zeros(sets, np.int64)
+        self.unit = 2.0 ** np.round(np.log2(box * float(amplitude)))
+        self.symmetry = np.eye(3)[None] if symmetry is None else np.asarray(symmetry, dtype=np.float64)
+        self.ramp = 1.0 / (self.grid.r_max + 0.5) if even_density else 0.0
+        self._table = stencil_table(self.grid.width, self.grid.oversampling)
+        self._shape = np.array(self.grid.shape)
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """``(num, den, counts)``, for reduction over ranks."""
+        return self.num, self.den, self.counts
+
+    def merge(self, other: "Accumulator") -> None:
+        """Add the sums of another accumulator of the same kind."""
+        if other.grid != self.grid or other.unit != self.unit or other.num.shape != self.num.shape:
+            raise MismatchError("accumulators of different size or amplitude cannot be merged")
+        for mine, theirs in zip(self.arrays, other.arrays, strict=True):
+            mine += theirs
+
+    def insert(
+        self,
+        images_ft: NDArray[np.complex64],
+        matrices: ArrayLike,
+        set_index: ArrayLike,
+        weights: ArrayLike | None = None,
+        shifts: ArrayLike | None = None,
+        ctf: NDArray[np.float32] | None = None,
+        *,
+        threads: int = 1,
+    ) -> None:
+        """Add images.
+
+        Parameters
+        ----------
+        images_ft : ndarray, shape (n, m, m // 2 + 1), complex64
+            Spectra in the convention of `fourier.centred_rfftn`; m is the box, or less if the spectra are cut (unscaled).
+        matrices : array_like, shape (n, 3, 3)
+            Poses (`geometry.euler`).
+        set_index : array_like of int, shape (n,)
+            Sum each image belongs to; images with a negative index are left out.
+        weights : array_like, shape (n,), optional
+        shifts : array_like, shape (n, 2), optional
+            Shift (x, y) in pixels of the full box to be applied to the images before (RXSHIFT, RYSHIFT).
+        ctf : ndarray, shape (n, m, m // 2 + 1), float32, optional
+            The images are multiplied by it, and the weights by its square.
+        threads : int
+            Threads work on different sets, or on private sums if there are fewer sets; the result has the same bits.
+        """
+        f = np.ascontiguousarray(images_ft, dtype=np.complex64)
+        n, m = f.shape[0], f.shape[1]
+        g = self.grid
+        if f.ndim != 3 or f.shape[2] != m // 2 + 1 or (m - 1) // 2 < g.r_max:
+            raise MismatchError(f"spectra of shape {f.shape} do not hold frequencies up to {g.r_max} of a box of {g.box}")
+        index = np.asarray(set_index, dtype=np.int64).reshape(-1)
+        mats = np.ascontiguousarray(matrices, dtype=np.float64).reshape(-1, 3, 3)
+        w = np.ones(n, np.float32) if weights is None else np.ascontiguousarray(weights, dtype=np.float32)
+        d = np.zeros((n, 2)) if shifts is None else np.asarray(shifts, dtype=np.float64).reshape(-1, 2) * (m / g.box)
+        if not len(index) == len(mats) == len(w) == len(d) == n:
+            raise MismatchError(f"{n} images, {len(mats)} poses, {len(index)} set numbers, {len(w)} weights, {len(d)} shifts")
+        if n and index.max() >= len(self.num):
+            raise MismatchError(f"set {index.max()} of {len(self.num)} sets")
+        kept = np.flatnonzero(index >= 0)
+        if not len(kept):
+            return
+        self._check_size(f, w)
+        real = f.view(np.float32).reshape(*f.shape, 2)
+        c = np.zeros((n, 0, 0), np.float32) if ctf is None else np.ascontiguousarray(ctf, dtype=np.float32)
+        posed = [np.ascontiguousarray(mats @ r.T) for r in self.symmetry]
+        by_set = [kept[index[kept] == s] for s in np.unique(index[kept])]
+        groups = [(int(index[u[0]]), u) for u in by_set]
+
+        def put(num: NDArray[np.int64], den: NDArray[np.int64], use: NDArray[np.int64]) -> None:
+            for p in posed:
+                gridding.insert_slices(
+                    num, den, self._shape, m, g.r_max, g.oversampling, g.width, self._table, real, use, p, d, w, c,
+                    2.0**FIXED_BITS / self.unit, 2.0**FIXED_BITS, self.ramp,
+                )  # fmt: skip
+
+        if threads > 1 and len(groups) < threads:
+            parts = [(s, part) for s, u in groups for part in np.array_split(u, threads) if len(part)]
+
+            def private(job: tuple[int, NDArray[np.int64]]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+                num, den = np.zeros_like(self.num[0]), np.zeros_like(self.den[0])
+                put(num, den, job[1])
+                return job[0], num, den
+
+            for s, num, den in map_blocks(private, parts, threads):
+                self.num[s] += num
+                self.den[s] += den
+        else:
+            map_blocks(lambda job: put(self.num[job[0]], self.den[job[0]], job[1]), groups, threads)
+        np.add.at(self.counts, index[kept], 1)
+
+    def _check_size(self, f: NDArray[np.complex64], w: NDArray[np.float32]) -> None:
+        top = float(np.abs(f.view(np.float32)).max()) * float(np.abs(w).max()) / self.unit
+        if not top < _LARGEST:
+            raise InputError(
+                "an image is not finite or far larger than the others: normalise the images first (im4d norm-variance)"
+            )
+
+    def normalised(self, num: NDArray[np.int64], den: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Sums of one set as floats: numerator (Z, X, Y, 2), in units of the spectra, and weight (Z, X, Y), y >= 0."""
+        z, x, y = self.grid.shape
+        n = np.empty((z, x, y - gridding.LEFT, 2), np.float32)
+        d = np.empty((z, x, y - gridding.LEFT), np.float32)
+        gridding.fold_grid(num, den, self._shape, self.unit / 2.0**FIXED_BITS, 2.0**-FIXED_BITS, n, d)
+        return n, d
+
+    def _shells(self, den: NDArray[np.float32]) -> NDArray[np.float64]:
+        means, counts = np.zeros(self.grid.r_max + 2), np.zeros(self.grid.r_max + 2)
+        gridding.shell_means(den, self.grid.oversampling, means, counts)
+        return means
+
+    def finalise(
+        self,
+        num: NDArray[np.int64],
+        den: NDArray[np.int64],
+        *,
+        ssnr: ArrayLike | None = None,
+        hamming: float | None = None,
+        mask_radius: float | None = None,
+        mask_edge: float = 3.0,
+        out_box: int | None = None,
+    ) -> NDArray[np.float32]:
+        """Make the volume of one set of sums.
+
+        Parameters
+        ----------
+        num, den : int64 (2 * cells,) and (cells,)
+            Rows of `num` and `den`, or sums and differences of rows.
+        ssnr : array_like, shape (>= r_max + 1,), optional
+            Spectral signal-to-noise ratio of the volume by shell (Fourier pixels): Wiener term ``mean weight / ssnr``. Without
+            it weights are only kept above `FLOOR` of their shell's mean.
+        hamming : float, optional
+            Low-pass as `hamming_curve`.
+        mask_radius, mask_edge : float
+            Soft spherical mask in pixels of the full box.
+        out_box : int, optional
+            Box of the result, same field of view (default: the full box).
+
+        Returns
+        -------
+        ndarray, shape (out_box, out_box, out_box), float32
+            Grey values as the images': a projection of the volume is on the scale of an image.
+        """
+        g = self.grid
+        n, d = self.normalised(num, den)
+        means = self._shells(d)
+        extra = np.zeros((len(means), 2))
+        extra[:, 1] = FLOOR * means
+        if ssnr is not None:
+            s = np.asarray(ssnr, dtype=np.float64)
+            s = np.append(s, np.full(max(0, len(means) - len(s)), s[-1]))[: len(means)]
+            with np.errstate(divide="ignore"):
+                extra[:, 0] = np.where(s > 0, means / np.maximum(s, 0), np.inf)
+        steps = np.arange(8 * (g.r_max + 3)) / 8.0 / (g.box / 2)
+        curve = np.ones(len(steps)) if hamming is None else hamming_curve(steps, hamming)
+        keep = min(d.shape[2], g.padded // 2 + 1)
+        f = np.zeros((g.padded, g.padded, keep), np.complex64)
+        gridding.divide_grid(
+            n, d, g.oversampling, g.oversampling * (g.r_max + 0.5), extra, curve, f.view(np.float32).reshape(*f.shape, 2)
+        )
+        v = divide_stencil(fourier.cropped_irfft3(f, g.padded, g.small), g)
+        if mask_radius is not None:
+            scale = g.small / g.box
+            v *= soft_ball(g.small, mask_radius * scale, mask_edge * scale)
+        m = g.box if out_box is None else int(out_box)
+        if m != g.small:
+            spectrum = fourier.crop_rfftn(fourier.centred_rfftn(v, 3), (g.small,) * 3, (m,) * 3)
+            v = fourier.centred_irfftn(spectrum, (m,) * 3)
+        # spectra keep their values when the box changes; grey values of the full box are wanted
+        return np.ascontiguousarray(v * np.float32((m / g.box) ** 3), dtype=np.float32)
+
+    def fsc(
+        self, a: tuple[NDArray[np.int64], NDArray[np.int64]], b: tuple[NDArray[np.int64], NDArray[np.int64]]
+    ) -> NDArray[np.float64]:
+        """Unmasked FSC of two (num, den) pairs by shell 0..r_max, from the grid itself; 0 in shells without data."""
+        (na, da), (nb, db) = self.normalised(*a), self.normalised(*b)
+        sums = np.zeros((self.grid.r_max + 1, 3))
+        gridding.cross_shells(
+            na, da, nb, db, self.grid.oversampling, FLOOR * self._shells(da), FLOOR * self._shells(db), sums
+        )
+        power = np.sqrt(sums[:, 1] * sums[:, 2])
+        return np.where(power > 0, sums[:, 0] / np.where(power > 0, power, 1), 0.0)
+
+
+def ssnr_from_fsc(fsc: ArrayLike, ceiling: float = 0.999) -> NDArray[np.float64]:
+    """SSNR of the full set from the FSC of its halves: ``2 F / (1 - F)``, zero from the first F <= 0 on.
+
+    Parameters
+    ----------
+    fsc : array_like, shape (shells,)
+    ceiling : float
+        Largest F used.
+    """
+    f = np.clip(np.asarray(fsc, dtype=np.float64), 0.0, ceiling)
+    f[0] = ceiling
+    f[np.logical_or.accumulate(f <= 0)] = 0.0
+    return 2.0 * f / (1.0 - f)
+
+
+def reconstruct(
+    images: NDArray[np.float32],
+    matrices: ArrayLike,
+    shifts: ArrayLike | None = None,
+    *,
+    r_max: int | None = None,
+    oversampling: float = 2.0,
+    width: int = 4,
+    symmetry: Sequence | NDArray | None = None,
+    **finish: float,
+) -> NDArray[np.float32]:
+    """Reconstruct one volume of images in memory: `Accumulator` in one call.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, box, box), float32
+    matrices : array_like, shape (n, 3, 3)
+    shifts : array_like, shape (n, 2), optional
+        To be applied to the images, pixels.
+    finish
+        Keywords of `Accumulator.finalise`.
+
+    Returns
+    -------
+    ndarray, shape (box, box, box), float32
+    """
+    rms = float(np.sqrt(np.mean(np.square(images), dtype=np.float64)))
+    acc = Accumulator(1, images.shape[-1], r_max, oversampling, width=width, amplitude=rms, symmetry=symmetry)
+    for start in range(0, len(images), 256):
+        part = slice(start, start + 256)
+        f = fourier.centred_rfftn(images[part], 2)
+        d = None if shifts is None else np.asarray(shifts)[part]
+        acc.insert(f, np.asarray(matrices)[part], np.zeros(len(f), np.int64), shifts=d)
+    return acc.finalise(acc.num[0], acc.den[0], **finish)
