@@ -31,6 +31,8 @@ _CODES = {name: row.code for row in TABLE for name in row.errors}
 
 def code_for(exc: BaseException) -> int:
     """Exit code of an exception: the first of its classes that the table names."""
+    if isinstance(exc, ModuleNotFoundError) and str(exc.name).startswith("imagic4d"):
+        return BUG
     for cls in type(exc).__mro__:
         if cls.__name__ in _CODES:
             return _CODES[cls.__name__]

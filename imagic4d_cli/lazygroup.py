@@ -1,7 +1,6 @@
 """The top group: commands are imported when called, errors end in one line and an exit code."""
 
 import difflib
-import logging
 import os
 import sys
 import time
@@ -111,7 +110,6 @@ def _message(exc: BaseException, code: int) -> str:
 
 
 def _say(exc: BaseException, code: int, run: Run) -> None:
-    logging.getLogger(__name__).debug("failed", exc_info=False)
     if isinstance(exc, click.exceptions.NoArgsIsHelpError):
         if run.rank == 0:
             click.echo(exc.format_message(), err=True)

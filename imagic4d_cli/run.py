@@ -42,7 +42,7 @@ class Run:
     def __init__(self) -> None:
         self.overwrite = False
         self.json = False
-        self.debug = bool(os.environ.get("IM4D_DEBUG"))
+        self.debug = False
         self.threads: int | None = None
         self.mpi: bool | None = None
         self.verbose = 0

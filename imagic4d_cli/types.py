@@ -49,8 +49,9 @@ class Locations(click.ParamType):
     name = "locations"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from imagic4d_core.errors import Im4dError
         from imagic4d_core.io.locations import Locations as Parsed
+
+        from imagic4d_core.errors import Im4dError
 
         if not isinstance(value, str):
             return value

@@ -1,0 +1,55 @@
+# Every target does its own set-up: .venv with im4d and all it needs, made once, and again when pyproject.toml changes.
+
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+PATHS := imagic4d_cli core tests benchmarks examples
+
+.PHONY: help setup test test-full demo generate check lint typecheck install-completions wheel clean
+
+help:
+	@echo "make test                 all quick tests"
+	@echo "make test-full            also the science tests of minutes"
+	@echo "make demo                 three structures from simulated images, with report.html"
+	@echo "make check                lint, and generated files up to date"
+	@echo "make generate             write man pages, completions and docs/cli.md"
+	@echo "make install-completions  completions and man pages into your home folder"
+	@echo "make wheel                build the package into dist/"
+	@echo "make clean                remove what the other targets made"
+
+$(READY): pyproject.toml .ci/setup
+	@bash .ci/setup $(VENV)
+	@touch $(READY)
+
+setup: $(READY)
+
+test: $(READY)
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-full: $(READY)
+	$(BIN)/python -m pytest -q
+
+demo: $(READY)
+	PATH="$(BIN):$$PATH" bash examples/demo.sh
+
+generate: $(READY)
+	$(BIN)/python -m imagic4d_cli.docgen
+
+check: lint
+	$(BIN)/python -m imagic4d_cli.docgen --check
+
+lint: $(READY)
+	$(BIN)/ruff check $(PATHS)
+
+typecheck: $(READY)
+	$(BIN)/mypy imagic4d_cli
+
+install-completions: $(READY)
+	bash .ci/install-completions
+
+wheel: $(READY)
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist demo core/*.egg-info *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
