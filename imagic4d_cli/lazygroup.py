@@ -66,14 +66,14 @@ class LazyGroup(click.Group):
             return super().main(args, prog_name or "im4d", standalone_mode=standalone_mode, **extra)
         run = Run()
         try:
-            super().main(args, prog_name or "im4d", standalone_mode=False, obj=run, **extra)
+            left = super().main(args, prog_name or "im4d", standalone_mode=False, obj=run, **extra)
             sys.stdout.flush()
-            code = run.exit_code
+            code = run.exit_code or (left if isinstance(left, int) else exits.DONE)  # click returns the code of ctx.exit()
         except BrokenPipeError:  # `im4d ... | head`: quiet; the descriptor must stay usable for the interpreter's own flush
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             code = exits.DONE
-        except click.exceptions.Exit as exc:
-            code = exc.exit_code
+        except SystemExit:  # click's own answer to a closed pipe; no command calls sys.exit
+            code = exits.DONE
         except (Exception, KeyboardInterrupt) as exc:
             code = exits.code_for(exc)
             _say(exc, code, run)

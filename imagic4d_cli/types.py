@@ -49,9 +49,8 @@ class Locations(click.ParamType):
     name = "locations"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from imagic4d_core.io.locations import Locations as Parsed
-
         from imagic4d_core.errors import Im4dError
+        from imagic4d_core.io.locations import Locations as Parsed
 
         if not isinstance(value, str):
             return value

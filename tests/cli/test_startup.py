@@ -1,0 +1,50 @@
+"""What `im4d --help`, `--version` and completion import: an exact set, in place of a time."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("numpy", "scipy", "numba", "mpi4py", "rich", "matplotlib", "imagic4d_core.parallel")
+
+
+def modules_after(args: list[str], **env: str) -> tuple[set[str], int]:
+    code = (
+        "import sys\n"
+        "from imagic4d_cli.main import cli\n"
+        "try:\n    cli.main(sys.argv[1:], prog_name='im4d')\n"
+        "except SystemExit as exc:\n    code = exc.code\n"
+        "print('\\n'.join(sorted(sys.modules)), file=sys.stderr)\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60, env=os.environ | env)
+    return set(done.stderr.split()), done.returncode
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["-h"]])
+def test_help_imports_nothing_heavy(args):
+    modules, code = modules_after(args)
+    assert code == 0
+    assert modules.isdisjoint(HEAVY)
+    assert not any(m.startswith("imagic4d_cli.commands.") for m in modules)
+
+
+def test_completing_a_command_imports_no_command():
+    modules, _ = modules_after([], _IM4D_COMPLETE="bash_complete", COMP_WORDS="im4d w", COMP_CWORD="1")
+    assert "imagic4d_cli.lazygroup" in modules
+    assert modules.isdisjoint(HEAVY)
+    assert not any(m.startswith("imagic4d_cli.commands.") for m in modules)
+
+
+def test_help_of_a_command_imports_no_core():
+    modules, code = modules_after(["warmup", "--help"])
+    assert code == 0
+    assert modules.isdisjoint(HEAVY)
+
+
+def test_blas_runs_on_one_thread():
+    code = "import imagic4d_cli.main, os; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    env = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=env)
+    assert done.stdout.strip() == "1"
