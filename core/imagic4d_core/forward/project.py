@@ -11,6 +11,9 @@ from imagic4d_core.errors import MismatchError
 from imagic4d_core.kernels import gridding
 from imagic4d_core.recon.grid import Grid, divide_stencil, grid_for, stencil_table
 
+#: Images projected together (see `kernels.gridding.plan_tiles`).
+BATCH = 512
+
 
 def check_cube(volume: NDArray) -> int:
     """Return the box of a cubic volume, or raise MismatchError."""
@@ -77,10 +80,14 @@ class Projector:
             raise MismatchError(f"{len(m)} poses but {len(d)} shifts")
         d = d * (n_out / g.box) + origin
         out = np.zeros((len(m), n_out, n_out // 2 + 1), np.complex64)
-        gridding.slice_grid(
-            self._cells, np.array(g.shape), n_out, g.r_max, g.oversampling, g.width, self._table, m, d,
-            out.view(np.float32).reshape(*out.shape, 2),
-        )  # fmt: skip
+        view = out.view(np.float32).reshape(*out.shape, 2)
+        for start in range(0, len(m), BATCH):
+            part = slice(start, start + BATCH)
+            tiles = gridding.tile_order(np.arange(len(m[part])), m[part], g.r_max, g.oversampling, g.reach)
+            gridding.slice_grid(
+                self._cells, np.array(g.shape), n_out, g.r_max, g.oversampling, g.width, self._table, m[part], tiles,
+                gridding.phase_ramps(n_out, g.r_max, d[part]), view[part],
+            )  # fmt: skip
         return out
 
     def project(self, matrices: ArrayLike, shifts: ArrayLike | None = None, box: int | None = None) -> NDArray[np.float32]:

@@ -28,6 +28,8 @@ TABLE_STEPS = 512
 LEFT = 1
 #: Cells beyond the largest frequency on every side.
 HALO = 2
+#: Edge of the tiles in which slices are worked on.
+TILE = 8
 
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the rounded integer in the low bits of a double
 
@@ -93,14 +95,11 @@ class _Emit:
         return self.b.sub(bits, self.ir.Constant(vi, [0x4338000000000000] * count))
 
 
-def _rows(emit, args, width):
-    """Offsets and weights of the width x width rows of a stencil."""
-    base, sz, sx, wz, wx = args
+def _offsets(emit, base, sz, sx, width):
+    """Cell numbers of the width x width rows of a stencil, z by z."""
     for a in range(width):
-        off_z = emit.b.add(base, emit.b.mul(sz, emit.ir.Constant(emit.i64, a)))
-        for c in range(width):
-            off = emit.b.add(off_z, emit.b.mul(sx, emit.ir.Constant(emit.i64, c)))
-            yield off, emit.b.fmul(emit.lane(wz, a), emit.lane(wx, c))
+        off = emit.b.add(base, emit.b.mul(sz, emit.ir.Constant(emit.i64, a)))
+        yield [emit.b.add(off, emit.b.mul(sx, emit.ir.Constant(emit.i64, c))) for c in range(width)]
 
 
 def _make_take(width):
@@ -114,11 +113,15 @@ def _make_take(width):
             e = _Emit(context, builder)
             cells, tab = e.data(signature.args[0], args[0]), e.data(signature.args[4], args[4])
             wz, wx, wy = (e.weights(tab, t) for t in args[5:8])
-            acc = [e.ir.Constant(_vec(e.f32, 8), [0.0] * 8) for _ in range(2)]
-            for n, (off, w) in enumerate(_rows(e, (args[1], args[2], args[3], wz, wx), width)):
-                row = e.load(cells, builder.mul(off, e.ir.Constant(e.i64, 2)), e.f32, 8, 4)
-                acc[n & 1] = e.muladd(e.splat(w, 8), row, acc[n & 1])
-            s = builder.fmul(builder.fadd(*acc), e.shuffle(wy, wy, [0, 0, 1, 1, 2, 2, 3, 3]))
+            wide_x = [e.shuffle(wx, wx, [c] * 8) for c in range(width)]
+            total = e.ir.Constant(_vec(e.f32, 8), [0.0] * 8)
+            for a, rows in enumerate(_offsets(e, *args[1:4], width)):
+                acc = None
+                for off, w in zip(rows, wide_x, strict=True):
+                    row = e.load(cells, builder.mul(off, e.ir.Constant(e.i64, 2)), e.f32, 8, 4)
+                    acc = builder.fmul(w, row) if acc is None else e.muladd(w, row, acc)
+                total = e.muladd(e.shuffle(wz, wz, [a] * 8), acc, total)
+            s = builder.fmul(total, e.shuffle(wy, wy, [0, 0, 1, 1, 2, 2, 3, 3]))
             s = builder.fadd(e.shuffle(s, s, [0, 1, 2, 3]), e.shuffle(s, s, [4, 5, 6, 7]))
             s = builder.fadd(e.shuffle(s, s, [0, 1]), e.shuffle(s, s, [2, 3]))
             return context.make_tuple(builder, signature.return_type, [e.lane(s, 0), e.lane(s, 1)])
@@ -144,11 +147,17 @@ def _make_put(width):
             value = e.shuffle(pair, e.splat(args[10], 8), [0, 9, 2, 11, 4, 13, 6, 15])
             value = builder.fmul(value, e.shuffle(wy, wy, [0, 0, 1, 1, 2, 2, 3, 3]))
             weight = builder.fmul(wy, e.splat(args[11], 4))
-            for off, wzx in _rows(e, (args[2], args[3], args[4], wz, wx), width):
-                off2 = builder.mul(off, e.ir.Constant(e.i64, 2))
-                for pointer, at, v, count in ((pn, off2, value, 8), (pd, off, weight, 4)):
-                    old = e.load(pointer, at, e.i64, count, 8)
-                    e.store(builder.add(old, e.fixed(builder.fmul(v, e.splat(wzx, count)))), pointer, at, 8)
+            wide_x = [e.shuffle(wx, wx, [c] * 8) for c in range(width)]
+            for a, rows in enumerate(_offsets(e, *args[2:5], width)):
+                wide_z = e.shuffle(wz, wz, [a] * 8)
+                low_z = e.shuffle(wide_z, wide_z, [0, 1, 2, 3])
+                vz, dz = builder.fmul(value, wide_z), builder.fmul(weight, low_z)
+                for off, w in zip(rows, wide_x, strict=True):
+                    off2 = builder.mul(off, e.ir.Constant(e.i64, 2))
+                    low = e.shuffle(w, w, [0, 1, 2, 3])
+                    for pointer, at, v, count in ((pn, off2, builder.fmul(vz, w), 8), (pd, off, builder.fmul(dz, low), 4)):
+                        old = e.load(pointer, at, e.i64, count, 8)
+                        e.store(builder.add(old, e.fixed(v)), pointer, at, 8)
             return context.get_dummy_value()
 
         return sig, codegen
@@ -197,16 +206,93 @@ _put3, _put4 = _maker[1](3), _maker[1](4)
 
 
 @kernel
-def _ramp(out, size, top, shift):
-    """exp(2 pi i k shift / size) for k = -top..top, into out[k + top] (re, im)."""
-    for k in range(-top, top + 1):
-        a = 2.0 * math.pi * k * shift / size
-        out[k + top, 0] = math.cos(a)
-        out[k + top, 1] = math.sin(a)
+def _ramps(size, top, shifts, out):
+    """exp(-2 pi i k d / size), k = -top..top, for every image and both axes: float32 (n, 2, 2 top + 1, 2)."""
+    for i in range(shifts.shape[0]):
+        for axis in range(2):
+            for k in range(-top, top + 1):
+                a = -2.0 * math.pi * k * shifts[i, axis] / size
+                out[i, axis, k + top, 0] = math.cos(a)
+                out[i, axis, k + top, 1] = math.sin(a)
 
 
 @kernel
-def slice_grid(grid, shape, box, r_max, os, width, table, matrices, shifts, out):
+def _spread3(v):
+    """Put two zero bits between the five low bits of v."""
+    v &= 31
+    v = (v | (v << 8)) & 0x100F
+    v = (v | (v << 4)) & 0x10C3
+    return (v | (v << 2)) & 0x1249
+
+
+@kernel
+def plan_tiles(use, matrices, top, os, reach, tiles, keys):
+    """List the 8 x 8 tiles of the slices with a sorting key that brings neighbours in the grid together.
+
+    A slice of a large grid touches megabytes; the tiles of many slices, taken in the (Morton) order of their place in
+    the grid, find their cells in the cache.
+
+    Parameters
+    ----------
+    use : int64 (m,)
+        Numbers of the images.
+    matrices : float64 (n, 3, 3)
+    top : int
+        Largest frequency.
+    os : float
+    reach : int
+    tiles : int32 (m * ceil((2 top + 1) / 8) * ceil((top + 1) / 8), 3)
+        Output: image, first kx, first ky.
+    keys : uint16, one for each tile
+
+    Returns
+    -------
+    int
+        Number of tiles listed.
+    """
+    shift = 4
+    while (2 * reach + 1) >> shift > 31:
+        shift += 1
+    n = 0
+    for j in range(use.shape[0]):
+        i = use[j]
+        for kx in range(-top, top + 1, TILE):
+            near_x = max(kx, -(kx + TILE - 1), 0)
+            for ky in range(0, top + 1, TILE):
+                if near_x * near_x + ky * ky > top * top:
+                    continue
+                cx, cy = os * (kx + 0.5 * (TILE - 1)), os * (ky + 0.5 * (TILE - 1))
+                x = cx * matrices[i, 0, 0] + cy * matrices[i, 1, 0]
+                y = cx * matrices[i, 0, 1] + cy * matrices[i, 1, 1]
+                z = cx * matrices[i, 0, 2] + cy * matrices[i, 1, 2]
+                if y < 0.0:
+                    x, y, z = -x, -y, -z
+                a = max(0, int(z) + reach) >> shift
+                b = max(0, int(x) + reach) >> shift
+                c = int(y) >> shift
+                keys[n] = (_spread3(a) << 2) | (_spread3(b) << 1) | _spread3(c)
+                tiles[n, 0], tiles[n, 1], tiles[n, 2] = i, kx, ky
+                n += 1
+    return n
+
+
+def tile_order(use, matrices, top, os, reach):
+    """Tiles of the slices of the images `use` in the order of `plan_tiles`: int32 (tiles, 3)."""
+    most = len(use) * -(-(2 * top + 1) // TILE) * -(-(top + 1) // TILE)
+    tiles, keys = np.empty((most, 3), np.int32), np.empty(most, np.uint16)
+    n = plan_tiles(use, matrices, top, os, reach, tiles, keys)
+    return tiles[np.argsort(keys[:n], kind="stable")]
+
+
+def phase_ramps(box, top, shifts):
+    """Phase factors of shifts, float32 (n, 2, 2 * top + 1, 2)."""
+    out = np.empty((len(shifts), 2, 2 * top + 1, 2), np.float32)
+    _ramps(box, top, shifts, out)
+    return out
+
+
+@kernel
+def slice_grid(grid, shape, box, r_max, os, width, table, matrices, tiles, ramps, out):
     """Take central slices out of a grid.
 
     Parameters
@@ -224,8 +310,10 @@ def slice_grid(grid, shape, box, r_max, os, width, table, matrices, shifts, out)
     table : float32 (4 * (TABLE_STEPS + 2),)
     matrices : float64 (n, 3, 3)
         Poses; image axes are rows 0 (x, lines) and 1 (y, pixels).
-    shifts : float64 (n, 2)
-        The result is moved by ``(dx, dy)`` pixels: factor ``exp(-2 pi i k.d / box)``.
+    tiles : int32 (m, 3)
+        Work list from `tile_order`.
+    ramps : float32 (n, 2, 2 * r_max + 1, 2)
+        Phase factors from `phase_ramps`: the result is moved by their shifts.
     out : float32 (n, box, box // 2 + 1, 2)
         Half spectra in numpy's order, zeroed by the caller.
     """
@@ -235,22 +323,23 @@ def slice_grid(grid, shape, box, r_max, os, width, table, matrices, shifts, out)
     half = 0.5 * width
     top = r_max
     steps = TABLE_STEPS
-    px_r = np.empty((2 * top + 1, 2), np.float64)
-    py_r = np.empty((2 * top + 1, 2), np.float64)
-    last = (box - 1) // 2
-    for i in range(matrices.shape[0]):
-        _ramp(px_r, box, top, -shifts[i, 0])
-        _ramp(py_r, box, top, -shifts[i, 1])
-        for kx in range(-min(top, last), min(top, last) + 1):
+    last = min(top, (box - 1) // 2)
+    limit = top * top
+    for t in range(tiles.shape[0]):
+        i = tiles[t, 0]
+        m00, m01, m02 = os * matrices[i, 0, 0], os * matrices[i, 0, 1], os * matrices[i, 0, 2]
+        m10, m11, m12 = os * matrices[i, 1, 0], os * matrices[i, 1, 1], os * matrices[i, 1, 2]
+        for kx in range(tiles[t, 1], min(tiles[t, 1] + TILE, last + 1)):
+            if kx < -last:
+                continue
             row = kx if kx >= 0 else kx + box
-            ymax = min(int(math.sqrt(top * top - kx * kx + 0.5)), last)
-            ax = os * kx * matrices[i, 0, 0]
-            ay = os * kx * matrices[i, 0, 1]
-            az = os * kx * matrices[i, 0, 2]
-            for ky in range(ymax + 1):
-                px = ax + os * ky * matrices[i, 1, 0]
-                py = ay + os * ky * matrices[i, 1, 1]
-                pz = az + os * ky * matrices[i, 1, 2]
+            cx, sx_ = ramps[i, 0, kx + top, 0], ramps[i, 0, kx + top, 1]
+            for ky in range(tiles[t, 2], min(tiles[t, 2] + TILE, last + 1)):
+                if kx * kx + ky * ky > limit:
+                    break
+                px = kx * m00 + ky * m10
+                py = kx * m01 + ky * m11
+                pz = kx * m02 + ky * m12
                 sign = 1.0
                 if py < 0.0:
                     px, py, pz, sign = -px, -py, -pz, -1.0
@@ -264,14 +353,17 @@ def slice_grid(grid, shape, box, r_max, os, width, table, matrices, shifts, out)
                 else:
                     re, im = _take4(grid, base, sz, sx, table, (pz - fz) * steps, (px - fx) * steps, (py - fy) * steps)
                 im = np.float32(im * sign)
-                cr = px_r[kx + top, 0] * py_r[ky + top, 0] - px_r[kx + top, 1] * py_r[ky + top, 1]
-                ci = px_r[kx + top, 0] * py_r[ky + top, 1] + px_r[kx + top, 1] * py_r[ky + top, 0]
+                cy, sy = ramps[i, 1, ky + top, 0], ramps[i, 1, ky + top, 1]
+                cr = cx * cy - sx_ * sy
+                ci = cx * sy + sx_ * cy
                 out[i, row, ky, 0] = re * cr - im * ci
                 out[i, row, ky, 1] = re * ci + im * cr
 
 
 @kernel
-def insert_slices(num, den, shape, box, r_max, os, width, table, images, use, matrices, shifts, weights, ctf, scale_num, scale_den, ramp):
+def insert_slices(
+    num, den, shape, box, r_max, os, width, table, images, matrices, tiles, ramps, weights, ctf, scale_num, scale_den, density
+):
     """Add central slices to fixed-point sums: the adjoint of `slice_grid`.
 
     Parameters
@@ -280,20 +372,18 @@ def insert_slices(num, den, shape, box, r_max, os, width, table, images, use, ma
         Sum of stencil * weight * ctf * value, real and imaginary parts interleaved, in units of 1 / `scale_num`.
     den : int64 (Z * X * Y,)
         Sum of stencil * weight * ctf**2 in units of 1 / `scale_den`.
+    shape, box, r_max, os, width, table, matrices, tiles, ramps
+        As in `slice_grid`; the images are moved by the shifts of `ramps`.
     images : float32 (n, box, box // 2 + 1, 2)
         Half spectra in numpy's order.
-    use : int64 (m,)
-        Which images go in.
-    shifts : float64 (n, 2)
-        The images are moved by ``(dx, dy)`` pixels before.
     weights : float32 (n,)
     ctf : float32 (n, box, box // 2 + 1) or (n, 0, 0)
         Contrast transfer functions; an empty array stands for 1.
     scale_num, scale_den : float
         Fixed-point units per unit; powers of two.
-    ramp : float
-        Extra weight ``(|k| + 0.5) * ramp`` if ramp > 0: it evens out the density of slices inside a stencil near the
-        origin, and divides out again as both sums get it.
+    density : float
+        Extra weight ``(|k| + 0.5) * density`` if density > 0: it evens out the density of slices inside a stencil near
+        the origin, and divides out again as both sums get it.
     """
     sx = shape[2]
     sz = shape[1] * sx
@@ -301,51 +391,52 @@ def insert_slices(num, den, shape, box, r_max, os, width, table, images, use, ma
     half = 0.5 * width
     top = r_max
     steps = TABLE_STEPS
-    px_r = np.empty((2 * top + 1, 2), np.float64)
-    py_r = np.empty((2 * top + 1, 2), np.float64)
-    last = (box - 1) // 2
+    last = min(top, (box - 1) // 2)
+    limit = top * top
     has_ctf = ctf.shape[1] > 0
-    for j in range(use.shape[0]):
-        i = use[j]
-        _ramp(px_r, box, top, -shifts[i, 0])
-        _ramp(py_r, box, top, -shifts[i, 1])
-        for kx in range(-min(top, last), min(top, last) + 1):
-            row = kx if kx >= 0 else kx + box
-            ymax = min(int(math.sqrt(top * top - kx * kx + 0.5)), last)
-            ax = os * kx * matrices[i, 0, 0]
-            ay = os * kx * matrices[i, 0, 1]
-            az = os * kx * matrices[i, 0, 2]
+    for t in range(tiles.shape[0]):
+        i = tiles[t, 0]
+        m00, m01, m02 = os * matrices[i, 0, 0], os * matrices[i, 0, 1], os * matrices[i, 0, 2]
+        m10, m11, m12 = os * matrices[i, 1, 0], os * matrices[i, 1, 1], os * matrices[i, 1, 2]
+        for n in range(TILE * TILE):
+            # neighbours in turn would read what was written a moment ago, in other pieces: visit the quarters in turn
+            kx = tiles[t, 1] + (n >> 4) + ((n >> 1) & 1) * (TILE // 2)
+            ky = tiles[t, 2] + ((n >> 2) & 3) + (n & 1) * (TILE // 2)
             # in column 0 the two halves say the same: take one
-            for ky in range(0 if kx >= 0 else 1, ymax + 1):
-                px = ax + os * ky * matrices[i, 1, 0]
-                py = ay + os * ky * matrices[i, 1, 1]
-                pz = az + os * ky * matrices[i, 1, 2]
-                sign = 1.0
-                if py < 0.0:
-                    px, py, pz, sign = -px, -py, -pz, -1.0
-                px -= half
-                py -= half
-                pz -= half
-                fx, fy, fz = math.floor(px), math.floor(py), math.floor(pz)
-                base = (int(fz) + 1 + reach) * sz + (int(fx) + 1 + reach) * sx + int(fy) + 1 + LEFT
-                w = float(weights[i])
-                if ramp > 0.0:
-                    w *= ramp * (math.sqrt(kx * kx + ky * ky) + 0.5)
-                c = 1.0
-                if has_ctf:
-                    c = float(ctf[i, row, ky])
-                cr = px_r[kx + top, 0] * py_r[ky + top, 0] - px_r[kx + top, 1] * py_r[ky + top, 1]
-                ci = px_r[kx + top, 0] * py_r[ky + top, 1] + px_r[kx + top, 1] * py_r[ky + top, 0]
-                a, b = images[i, row, ky, 0], images[i, row, ky, 1]
-                f = w * c * scale_num
-                re = np.float32((a * cr - b * ci) * f)
-                im = np.float32((a * ci + b * cr) * f * sign)
-                dw = np.float32(w * c * c * scale_den)
-                tz, tx, ty = (pz - fz) * steps, (px - fx) * steps, (py - fy) * steps
-                if width == 3:
-                    _put3(num, den, base, sz, sx, table, tz, tx, ty, re, im, dw)
-                else:
-                    _put4(num, den, base, sz, sx, table, tz, tx, ty, re, im, dw)
+            if kx * kx + ky * ky > limit or kx > last or kx < -last or ky > last or (ky == 0 and kx < 0):
+                continue
+            row = kx if kx >= 0 else kx + box
+            px = kx * m00 + ky * m10
+            py = kx * m01 + ky * m11
+            pz = kx * m02 + ky * m12
+            sign = 1.0
+            if py < 0.0:
+                px, py, pz, sign = -px, -py, -pz, -1.0
+            px -= half
+            py -= half
+            pz -= half
+            fx, fy, fz = math.floor(px), math.floor(py), math.floor(pz)
+            base = (int(fz) + 1 + reach) * sz + (int(fx) + 1 + reach) * sx + int(fy) + 1 + LEFT
+            w = float(weights[i])
+            if density > 0.0:
+                w *= density * (math.sqrt(kx * kx + ky * ky) + 0.5)
+            c = 1.0
+            if has_ctf:
+                c = float(ctf[i, row, ky])
+            cx, sx_ = ramps[i, 0, kx + top, 0], ramps[i, 0, kx + top, 1]
+            cy, sy = ramps[i, 1, ky + top, 0], ramps[i, 1, ky + top, 1]
+            cr = cx * cy - sx_ * sy
+            ci = cx * sy + sx_ * cy
+            a, b = images[i, row, ky, 0], images[i, row, ky, 1]
+            f = w * c * scale_num
+            re = np.float32((a * cr - b * ci) * f)
+            im = np.float32((a * ci + b * cr) * f * sign)
+            dw = np.float32(w * c * c * scale_den)
+            tz, tx, ty = (pz - fz) * steps, (px - fx) * steps, (py - fy) * steps
+            if width == 3:
+                _put3(num, den, base, sz, sx, table, tz, tx, ty, re, im, dw)
+            else:
+                _put4(num, den, base, sz, sx, table, tz, tx, ty, re, im, dw)
 
 
 @kernel

@@ -184,14 +184,16 @@ class Accumulator:
         self._check_size(f, w)
         real = f.view(np.float32).reshape(*f.shape, 2)
         c = np.zeros((n, 0, 0), np.float32) if ctf is None else np.ascontiguousarray(ctf, dtype=np.float32)
+        ramps = gridding.phase_ramps(m, g.r_max, d)
         posed = [np.ascontiguousarray(mats @ r.T) for r in self.symmetry]
         by_set = [kept[index[kept] == s] for s in np.unique(index[kept])]
         groups = [(int(index[u[0]]), u) for u in by_set]
 
         def put(num: NDArray[np.int64], den: NDArray[np.int64], use: NDArray[np.int64]) -> None:
             for p in posed:
+                tiles = gridding.tile_order(use, p, g.r_max, g.oversampling, g.reach)
                 gridding.insert_slices(
-                    num, den, self._shape, m, g.r_max, g.oversampling, g.width, self._table, real, use, p, d, w, c,
+                    num, den, self._shape, m, g.r_max, g.oversampling, g.width, self._table, real, p, tiles, ramps, w, c,
                     2.0**FIXED_BITS / self.unit, 2.0**FIXED_BITS, self.ramp,
                 )  # fmt: skip
 
