@@ -143,7 +143,7 @@ def read_models(path: str | Path) -> ModelSet:
     except ValueError as err:
         raise InputError(f"{path}: not a JSON file of blob models: {err}") from err
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or not data.get("models"):
-        raise InputError(f"{path}: not a blob model file: expected an object with \"schema\": {SCHEMA} and \"models\"")
+        raise InputError(f'{path}: not a blob model file: expected an object with "schema": {SCHEMA} and "models"')
     try:
         models = [_model_from_json(m) for m in data["models"]]
         pixel_size = data.get("pixel_size")

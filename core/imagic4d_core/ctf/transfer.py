@@ -1,7 +1,8 @@
 """The contrast transfer function (CTF) and its use on images.
 
 Sign: ``CTF = sin(chi)`` with ``chi = pi lambda k^2 (z - Cs lambda^2 k^2 / 2) + asin(a)``, underfocus z positive. So low
-frequencies are transferred with a positive sign and protein stays bright, as in images whose contrast was inverted (RELION's habit).
+frequencies are transferred with a positive sign and protein stays bright, as in images whose contrast was inverted
+(RELION's habit).
 """
 
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ def ctf(k: ArrayLike, defocus: ArrayLike, *, voltage_kv: float = 300.0, cs_mm: f
 
 
 def astigmatic_defocus(angle: ArrayLike, defocus1: ArrayLike, defocus2: ArrayLike, axis_degrees: ArrayLike) -> F64:
-    """Defocus (angstrom) in the direction `angle` (radians): `defocus1` along the axis at `axis_degrees`, `defocus2` across it."""
+    """Defocus (angstrom) in direction `angle` (radians): `defocus1` along the axis at `axis_degrees`, `defocus2` across it."""
     d1, d2 = np.asarray(defocus1, dtype=np.float64), np.asarray(defocus2, dtype=np.float64)
     return 0.5 * (d1 + d2 + (d1 - d2) * np.cos(2.0 * (np.asarray(angle) - np.deg2rad(axis_degrees))))
 
