@@ -1,0 +1,210 @@
+"""IMAGIC pairs ``NAME.hed`` + ``NAME.img``: what is in a file is decided by sizes, not by words others leave as garbage.
+
+Source: imagic-format sheet, sections 1 to 5 and 8.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core.errors import InputError
+from imagic4d_core.io import header as hdr
+from imagic4d_core.io.layout import Layout, open_fd, read_into
+
+_LARGEST = 1 << 20
+
+
+def pair_of(path: str | os.PathLike) -> tuple[Path, Path]:
+    """The .hed and .img names of an IMAGIC file given as ``NAME``, ``NAME.hed`` or ``NAME.img``."""
+    text = os.fspath(path)
+    root = text[:-4] if text.lower().endswith((".hed", ".img")) else text
+    upper = text.endswith((".HED", ".IMG"))
+    return Path(root + (".HED" if upper else ".hed")), Path(root + (".IMG" if upper else ".img"))
+
+
+def _plausible(word: NDArray) -> bool:
+    return 1 <= word[12] <= _LARGEST and 1 <= word[13] <= _LARGEST
+
+
+def _shape_of(word: NDArray, nblocks: int, hed_size: int, img_size: int, item: int) -> tuple[int, int, int, list[str]] | None:
+    """(objects, sections, headers per object) of one reading of the words, or None where sizes forbid it.
+
+    `word` holds the first record's words as integers.
+    """
+    records, rest = divmod(hed_size, hdr.RECORD * nblocks)
+    plane = int(word[12]) * int(word[13]) * item
+    planes, spare = divmod(img_size, plane)
+    if rest or spare or records < 1 or planes < 1:
+        return None
+    izlp, i4lp, follow = int(word[60]), int(word[61]), int(word[1])
+    notes: list[str] = []
+    if records > planes:
+        if follow + 1 != planes:
+            return None
+        notes.append(f"word 2 and the size of the .img give {planes} images, the .hed has {records} records; the rest is ignored")
+        records = planes
+    stamped = int(word[68]) in (hdr.LITTLE, hdr.BIG)
+    if records == planes:
+        sane = 1 < izlp <= planes and planes % izlp == 0
+        if sane and (izlp * i4lp == planes or (stamped and i4lp >= 1)):
+            if izlp * i4lp != planes:
+                notes.append(f"word 62 says {i4lp} volumes, the sizes give {planes // izlp}")
+            return planes // izlp, izlp, 0, notes
+        if izlp not in (0, 1):
+            notes.append(f"word 61 (sections) is {izlp}, which does not fit {planes} images; taken as 1")
+        return planes, 1, 0, notes
+    if planes % records == 0 and izlp == planes // records:
+        notes.append("one header per volume")
+        return records, izlp, 1, notes
+    return None
+
+
+class ImagicFile:
+    """Reader of one IMAGIC pair.
+
+    Parameters
+    ----------
+    path : path
+        ``NAME``, ``NAME.hed`` or ``NAME.img``.
+
+    Raises
+    ------
+    InputError
+        Half of the pair is missing, a file is empty or truncated, or words and sizes cannot be brought together.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.hed, self.img = pair_of(path)
+        for mine, other in ((self.hed, self.img), (self.img, self.hed)):
+            if not mine.is_file():
+                raise InputError(f"{mine}: not found; an IMAGIC file is a pair, {other.name} needs {mine.name} beside it")
+        self.hed_size, self.img_size = os.path.getsize(self.hed), os.path.getsize(self.img)
+        if self.hed_size < hdr.RECORD:
+            what = "is empty" if not self.hed_size else f"has only {self.hed_size} bytes"
+            raise InputError(f"{self.hed}: {what}; a stack needs at least one image, with a header of {hdr.RECORD} bytes")
+        if not self.img_size:
+            raise InputError(f"{self.img}: is empty; a stack needs at least one image")
+        self._hed_fd = open_fd(self.hed)
+        try:
+            self._img_fd = open_fd(self.img)
+            try:
+                self._find_layout()
+            except BaseException:
+                os.close(self._img_fd)
+                raise
+        except BaseException:
+            os.close(self._hed_fd)
+            raise
+
+    def _find_layout(self) -> None:
+        raw = read_into(self._hed_fd, 0, np.empty(hdr.RECORD, np.uint8), self.hed)
+        type_word = raw[56:60].tobytes().decode("ascii", "replace").strip("\0 ").upper()
+        if type_word not in hdr.TYPES:
+            raise InputError(f"{self.hed}: word 15 (type) is {type_word!r}; known are {', '.join(hdr.TYPES)}")
+        stamp = int(raw.view("<i4")[68])
+        orders = "><" if stamp == hdr.BIG else "<>"
+        words = {order: raw.view(f"{order}i4").astype(np.int64) for order in orders}
+        if stamp in hdr.VAX and _plausible(words["<"]) and type_word not in ("INTG", "LONG", "PACK"):
+            raise InputError(
+                f"{self.hed}: word 69 (machine stamp) is {stamp}: VAX floating point, which is not read; convert the file to IEEE "
+                f"({hdr.LITTLE}) first"
+            )
+        item = np.dtype(hdr.TYPES[type_word]).itemsize
+        for order in orders:
+            word = words[order]
+            if not _plausible(word):
+                continue
+            for nblocks in dict.fromkeys([int(word[3]) if 1 <= word[3] <= 64 else 1, 1]):
+                found = _shape_of(word, nblocks, self.hed_size, self.img_size, item)
+                if found:
+                    self._settle(word, order, type_word, nblocks, found, raw)
+                    return
+        raise self._complaint(words[orders[0]], item, type_word)
+
+    def _settle(self, word: NDArray, order: str, type_word: str, nblocks: int, found: tuple, raw: NDArray) -> None:
+        objects, sections, per_volume, notes = found
+        self.nblocks, self.order = nblocks, order
+        self.per_volume = bool(per_volume)
+        self.stamped = int(word[68]) in (hdr.LITTLE, hdr.BIG)
+        ours = int(word[78]) == hdr.TAG
+        self.old = not ours and (int(word[11]) == int(word[12]) * int(word[13]) or int(word[61]) < 1)
+        if not self.stamped:
+            notes.append(f"word 69 (machine stamp) is {int(word[68])}, not a stamp; byte order taken from the sizes")
+        if self.old:
+            notes.append("old header layout (IMAGIC-5): words that changed meaning since are not used")
+        if word[3] != nblocks:
+            notes.append(f"word 4 (header records per image) is {int(word[3])}; the sizes say {nblocks}")
+        dtype = np.dtype(hdr.TYPES[type_word]).newbyteorder(order)
+        self.layout = Layout(
+            self.hed, "IMAGIC", objects, sections, int(word[12]), int(word[13]), sections > 1, dtype, None, type_word, notes
+        )
+        size = float(raw[488:492].view(f"{order}f4")[0])
+        if not self.old and np.isfinite(size) and 1e-3 < size < 1e5:
+            self.layout.pixel_size = size
+
+    def _complaint(self, word: NDArray, item: int, type_word: str) -> InputError:
+        if not _plausible(word):
+            return InputError(
+                f"{self.hed}: words 13 and 14 (lines, pixels) are {int(word[12])} and {int(word[13])}; both must be 1 to {_LARGEST}"
+            )
+        nblocks = int(word[3]) if 1 <= word[3] <= 64 else 1
+        if self.hed_size % (hdr.RECORD * nblocks):
+            return InputError(
+                f"{self.hed}: has {self.hed_size} bytes, no multiple of {hdr.RECORD * nblocks} (word 4, records per image, is "
+                f"{int(word[3])}); the file is truncated"
+            )
+        records = self.hed_size // (hdr.RECORD * nblocks)
+        izlp, follow = int(word[60]), int(word[1])
+        plane = int(word[12]) * int(word[13]) * item
+        per_volume = izlp > 1 and follow + 1 == records and izlp * records * plane > self.img_size > records * plane
+        expected = records * plane * (izlp if per_volume else 1)
+        what = f"{records} {'volumes' if per_volume else 'images'} of {int(word[12])} lines x {int(word[13])} pixels, {type_word}"
+        if self.img_size < expected:
+            return InputError(
+                f"{self.img}: has {self.img_size} bytes, too few: {self.hed.name} announces {what} = {expected} bytes; the file is truncated"
+            )
+        return InputError(
+            f"{self.img}: has {self.img_size} bytes, but {self.hed.name} announces {what} = {expected} bytes (word 61, sections, is "
+            f"{izlp}); the two files do not belong together or headers are missing"
+        )
+
+    def read_raw(self, start: int, stop: int) -> NDArray:
+        """Images `start` to `stop` (0-based, excluded) as stored, native byte order, shape (n, lines, pixels)."""
+        lay = self.layout
+        out = np.empty((stop - start, lay.lines, lay.pixels), lay.dtype)
+        read_into(self._img_fd, start * lay.plane, out, self.img)
+        return out if lay.dtype.isnative else out.astype(lay.dtype.newbyteorder("="))
+
+    def headers(self, start: int, stop: int) -> NDArray:
+        """Header records of images `start` to `stop`, one per image or section, shape (n,), `HEADER_DTYPE`.
+
+        Little-endian; of the old layout, words that changed meaning are zero; of files with one header per volume, that header is
+        repeated for every section. Words 1, 2, 13, 14, 61, 62 are made to agree with the sizes.
+        """
+        lay = self.layout
+        repeat = lay.sections if self.per_volume else 1
+        first, last = start // repeat, -(-stop // repeat)
+        raw = np.empty((last - first, self.nblocks * hdr.RECORD), np.uint8)
+        read_into(self._hed_fd, first * self.nblocks * hdr.RECORD, raw, self.hed)
+        h = np.ascontiguousarray(raw[:, : hdr.RECORD]).view(hdr.HEADER_DTYPE)[:, 0]
+        if self.order == ">":
+            h = hdr.swap_words(h)
+        if self.old:
+            h = hdr.clean_old(h, self.stamped)
+        if repeat > 1:
+            h = h[np.arange(start, stop) // repeat - first]
+        hdr.set_geometry(h, start, lay.objects, lay.sections, lay.lines, lay.pixels, lay.type_word)
+        return h
+
+    def extra_headers(self, start: int, stop: int) -> NDArray:
+        """Further header records, float32, shape (n, (NBLOCKS - 1) * 256)."""
+        raw = np.empty((stop - start, self.nblocks * 256), f"{self.order}f4")
+        read_into(self._hed_fd, start * self.nblocks * hdr.RECORD, raw, self.hed)
+        return raw[:, 256:].astype(np.float32)
+
+    def close(self) -> None:
+        """Close both files."""
+        os.close(self._hed_fd)
+        os.close(self._img_fd)

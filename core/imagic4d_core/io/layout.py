@@ -1,0 +1,145 @@
+"""What every reader knows of its file, and the few functions all formats share."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core.errors import InputError, OutputError
+
+#: Largest single read or write given to the operating system.
+_CHUNK = 1 << 27
+
+
+@dataclass
+class Layout:
+    """Shape and storage of one file, as found.
+
+    Attributes
+    ----------
+    path : Path
+        The file the user names in messages (the .hed of an IMAGIC pair).
+    format : str
+        ``"IMAGIC"``, ``"MRC"`` or ``"SPIDER"``.
+    objects, sections, lines, pixels : int
+        The file is an array of this shape; `sections` is 1 for images.
+    is_volumes : bool
+    dtype : numpy.dtype
+        Stored density type with its byte order.
+    pixel_size : float or None
+        Angstrom.
+    notes : list of str
+        Doubts and how they were settled.
+    """
+
+    path: Path
+    format: str
+    objects: int
+    sections: int
+    lines: int
+    pixels: int
+    is_volumes: bool
+    dtype: np.dtype
+    pixel_size: float | None = None
+    type_word: str = "REAL"
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def n_images(self) -> int:
+        """Images, or sections of all volumes."""
+        return self.objects * self.sections
+
+    @property
+    def plane(self) -> int:
+        """Bytes of one image or section."""
+        return self.lines * self.pixels * self.dtype.itemsize
+
+
+def open_fd(path: str | os.PathLike) -> int:
+    """Open for reading; `InputError` in one line where that fails."""
+    try:
+        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def read_into(fd: int, offset: int, array: NDArray, path: str | os.PathLike) -> NDArray:
+    """Fill a contiguous array from a place of a file; safe for several threads.
+
+    Raises
+    ------
+    InputError
+        The file ends before the array is full.
+    """
+    view = memoryview(array).cast("B") if array.size else memoryview(b"")
+    done = 0
+    while done < len(view):
+        got = os.preadv(fd, [view[done : done + _CHUNK]], offset + done)
+        if got <= 0:
+            raise InputError(f"{path}: ends at byte {offset + done}, {len(view) - done} bytes too early; the file is truncated")
+        done += got
+    return array
+
+
+def write_at(fd: int, offset: int, data: NDArray | bytes, path: str | os.PathLike) -> None:
+    """Write a contiguous array or bytes to a place of a file; safe for several threads."""
+    view = memoryview(data).cast("B") if len(data) else memoryview(b"")
+    done = 0
+    try:
+        while done < len(view):
+            done += os.pwrite(fd, view[done : done + _CHUNK], offset + done)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def row_order(lines: int, rows: str = "centre") -> NDArray[np.intp] | slice:
+    """Index that turns lines counted from below into lines counted from above, and back (it is its own inverse).
+
+    Parameters
+    ----------
+    lines : int
+    rows : {"centre", "plain", "keep"}
+        ``centre`` maps index ``lines // 2`` to itself (flip, then a roll by one for an even number of lines);
+        ``plain`` only flips; ``keep`` does nothing.
+    """
+    if rows == "keep":
+        return slice(None)
+    if rows == "plain" or lines % 2:
+        return slice(None, None, -1)
+    return (lines - np.arange(lines)) % lines
+
+
+def check_finite(array: NDArray, path: str | os.PathLike, first_image: int = 0) -> None:
+    """Refuse NaN and infinite densities.
+
+    Parameters
+    ----------
+    array : ndarray, shape (n, ...)
+    path : path
+        File named in the message.
+    first_image : int
+        0-based number of ``array[0]`` in it.
+
+    Raises
+    ------
+    InputError
+        Names the first bad image.
+    """
+    if array.dtype.kind not in "fc" or not array.size:
+        return
+    flat = array.reshape(len(array), -1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(flat, dtype=np.complex128 if array.dtype.kind == "c" else np.float64)):
+            return
+    good = np.isfinite(flat)
+    if good.all():
+        return
+    bad = ~good.all(axis=1)
+    index = int(np.argmax(bad))
+    count = int((~good[index]).sum())
+    raise InputError(
+        f"{path}: image {first_image + index + 1} holds {count} NaN or infinite "
+        f"{'density' if count == 1 else 'densities'}; every density must be a finite number"
+    )

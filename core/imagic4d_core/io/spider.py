@@ -1,0 +1,110 @@
+"""SPIDER images, volumes and stacks of either, both byte orders (read only).
+
+Header words after the SPIDER documentation: 1 NZ, 2 NY, 5 IFORM, 12 NX, 13 LABREC, 22 LABBYT, 24 ISTACK, 26 MAXIM, 38 pixel size.
+The first row is on top, as in IMAGIC.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core.errors import InputError
+from imagic4d_core.io import header as hdr
+from imagic4d_core.io.layout import Layout, open_fd, read_into
+
+_REAL_FORMS = (1, 3)
+_FORMS = (1, 3, -1, -11, -12, -21, -22)
+
+
+def parse(raw: bytes) -> tuple[NDArray, str] | None:
+    """SPIDER header words (float64, 0-based) and byte order, or None where this is no SPIDER file."""
+    if len(raw) < 104:
+        return None
+    for order in "<>":
+        with np.errstate(invalid="ignore"):
+            word = np.frombuffer(raw[: len(raw) // 4 * 4], f"{order}f4").astype(np.float64)
+        need = word[[0, 1, 4, 11, 12, 21]]
+        if not np.all(np.isfinite(need)) or np.any(need != np.rint(need)):
+            continue
+        nz, ny, form, nx, labrec, labbyt = need
+        if int(form) not in _FORMS or not (1 <= abs(nz) < 1e6 and 1 <= ny < 1e6 and 1 <= nx < 1e6 and labrec >= 0 and labbyt >= 0):
+            continue
+        length = int(np.ceil(256 / nx) * nx * 4)
+        if labbyt and int(labbyt) != length and int(labbyt) != int(labrec * nx * 4):
+            continue
+        return word, order
+    return None
+
+
+class SpiderFile:
+    """Reader of one SPIDER file.
+
+    Raises
+    ------
+    InputError
+        Not SPIDER, a Fourier transform, or a truncated file.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._fd = open_fd(path)
+        try:
+            self._find_layout()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _find_layout(self) -> None:
+        path, size = self.path, os.fstat(self._fd).st_size
+        found = parse(os.pread(self._fd, 1024, 0))
+        if found is None:
+            raise InputError(f"{path}: is not a SPIDER file")
+        word, order = found
+        nz, ny, form, nx = int(abs(word[0])), int(word[1]), int(word[4]), int(word[11])
+        if form not in _REAL_FORMS:
+            raise InputError(f"{path}: SPIDER word 5 (IFORM) is {form}, a Fourier transform; only images (1) and volumes (3) are read")
+        self.label = int(word[21]) or int(np.ceil(256 / nx) * nx * 4)
+        volume = nz * ny * nx * 4
+        self.stacked = word[23] > 0
+        self.item = volume + (self.label if self.stacked else 0)
+        body = size - self.label
+        objects = int(word[25]) if self.stacked else 1
+        notes = []
+        if self.stacked and objects * self.item != body and body % self.item == 0:
+            notes.append(f"word 26 says {objects} objects, the size gives {body // self.item}")
+            objects = body // self.item
+        if objects < 1 or objects * self.item > body:
+            raise InputError(
+                f"{path}: has {size} bytes, too few: its header announces {max(objects, 1)} x {nz} x {ny} x {nx} = "
+                f"{self.label + max(objects, 1) * self.item} bytes; the file is truncated"
+            )
+        step = float(word[37]) if len(word) > 37 else 0.0
+        pixel = step if np.isfinite(step) and 1e-3 < step < 1e5 else None
+        self.layout = Layout(path, "SPIDER", objects, nz, ny, nx, nz > 1, np.dtype(f"{order}f4"), pixel, "REAL", notes)
+
+    def read_raw(self, start: int, stop: int) -> NDArray:
+        """Images or sections `start` to `stop`, float32, shape (n, lines, pixels)."""
+        lay = self.layout
+        out = np.empty((stop - start, lay.lines, lay.pixels), lay.dtype)
+        at = start
+        while at < stop:
+            volume, section = divmod(at, lay.sections)
+            end = min(stop, (volume + 1) * lay.sections)
+            offset = self.label + volume * self.item + (self.label if self.stacked else 0) + section * lay.plane
+            read_into(self._fd, offset, out[at - start : end - start], self.path)
+            at = end
+        return out if lay.dtype.isnative else out.astype(np.float32)
+
+    def headers(self, start: int, stop: int) -> NDArray:
+        """Header records made up from the SPIDER header."""
+        lay = self.layout
+        h = hdr.blank_headers(stop - start, lay.lines, lay.pixels, lay.sections, pixel_size=lay.pixel_size)
+        hdr.set_geometry(h, start, lay.objects, lay.sections, lay.lines, lay.pixels, lay.type_word)
+        h["NAME"] = self.path.name.encode("ascii", "replace")[:80]
+        return h
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)

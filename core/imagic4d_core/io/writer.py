@@ -1,0 +1,509 @@
+"""Writing stacks: temporary files beside the target, filled by any rank and thread, renamed together when complete."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputError
+from imagic4d_core.io import atomic, imagic, mrc, star
+from imagic4d_core.io import header as hdr
+from imagic4d_core.io.layout import read_into, row_order, write_at
+from imagic4d_core.parallel import SERIAL
+
+_MRC_ENDS = (".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".ali")
+_NOT_WRITTEN = (".spi", ".stk", ".vol", ".xmp", ".star", ".cs", ".hdf", ".h5", ".tif", ".tiff", ".png", ".em", ".dm3", ".dm4", ".eer")
+_TYPE_OF = {"f4": "REAL", "i4": "LONG", "i2": "INTG", "u1": "PACK", "c8": "COMP"}
+_MRC_DTYPES = ("i1", "i2", "f4", "c8", "u2", "f2")
+_HEADER_CHUNK = 4096
+
+
+def output_format(path: str | os.PathLike) -> str:
+    """``"IMAGIC"`` or ``"MRC"``, by the extension (.hed, .img or none is IMAGIC).
+
+    Raises
+    ------
+    OutputError
+        An extension of a format that is not written.
+    """
+    end = Path(path).suffix.lower()
+    if end in _MRC_ENDS:
+        return "MRC"
+    if end in _NOT_WRITTEN:
+        raise OutputError(f"{path}: files ending in {end} are not written; use a name ending in .hed, .mrc, .mrcs or .map")
+    return "IMAGIC"
+
+
+def output_paths(path: str | os.PathLike) -> list[Path]:
+    """The files a stack of this name consists of: densities first, header last (MRC: the one file)."""
+    if output_format(path) == "MRC":
+        return [Path(path)]
+    hed, img = imagic.pair_of(path)
+    return [img, hed]
+
+
+def _statistics(images: NDArray) -> NDArray[np.float64]:
+    """Mean, variance, minimum, maximum of each image; each depends on that image's densities only, bit for bit."""
+    out = np.empty((len(images), 4))
+    for k, image in enumerate(images):
+        x = (np.abs(image) if image.dtype.kind == "c" else image).astype(np.float64).ravel()
+        mean = x.sum() / x.size
+        out[k] = mean, np.square(x - mean).sum() / x.size, x.min(), x.max()
+    return out
+
+
+class StackWriter:
+    """A file being written. Made by `create_stack`; a context manager.
+
+    On a clean exit counts and statistics are filled in, files are flushed to the device and renamed together; after an exception nothing
+    remains. `write` and `set_headers` may be called by any rank and thread on disjoint images.
+
+    Attributes
+    ----------
+    path : Path
+    objects, sections, lines, pixels : int
+    dtype : numpy.dtype
+        As stored.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, shape: tuple[int, int, int, int], pixel_size: float | None, overwrite: bool, comm: Any,
+        dtype: np.dtype, rows: str, type_word: str | None, nblocks: int, origin: tuple[float, float, float], volumes: bool | None,
+    ):  # fmt: skip
+        self.objects, self.sections, self.lines, self.pixels = (int(k) for k in shape)
+        self.is_volumes = self.sections > 1 if volumes is None else volumes
+        self.pixel_size, self.comm, self.overwrite, self.rows, self.origin = pixel_size, comm, overwrite, rows, origin
+        self.format = output_format(path)
+        self.path = Path(path) if self.format == "MRC" else imagic.pair_of(path)[0]
+        if min(shape) < 1:
+            raise OutputError(f"{path}: nothing to write: the shape is {' x '.join(map(str, shape))}, every size must be at least 1")
+        self.dtype = self._stored(dtype)
+        self.type_word = type_word if type_word in hdr.TYPES else _TYPE_OF.get(self.dtype.str[1:], "REAL")
+        self.nblocks = nblocks if self.format == "IMAGIC" else 1
+        self.offset = 1024 if self.format == "MRC" else 0
+        self.plane = self.lines * self.pixels * self.dtype.itemsize
+        #: per image: mean, variance, minimum, maximum, and 1 = these are to be written, 2 = densities set, keep what the header says
+        self._seen = np.zeros((self.n_images, 5))
+        self._sync = True
+        names = self._on_root(self._make_temps)
+        self._data_tmp, self._head_tmp = names
+        self._data_fd = os.open(self._data_tmp, os.O_RDWR)
+        self._head_fd = os.open(self._head_tmp, os.O_RDWR)
+
+    @property
+    def n_images(self) -> int:
+        """Images, or sections of all volumes."""
+        return self.objects * self.sections
+
+    def _stored(self, dtype: np.dtype) -> np.dtype:
+        code = np.dtype(dtype).str[1:]
+        if self.format == "IMAGIC":
+            code = {"i1": "i2", "u2": "i4", "c16": "c8"}.get(code, code)
+            return np.dtype(f"<{code}" if code in _TYPE_OF else "<f4")
+        code = {"u1": "u2", "i4": "f4", "c16": "c8"}.get(code, code)
+        return np.dtype(f"<{code}" if code in _MRC_DTYPES else "<f4")
+
+    def _on_root(self, func: Callable[[], Any]) -> Any:
+        """Run on rank 0 and give all ranks its result, or its error."""
+        outcome: Any = None
+        if self.comm.rank == 0:
+            try:
+                outcome = (True, func())
+            except Im4dError as error:
+                outcome = (False, error)
+        good, value = self.comm.bcast(outcome)
+        if not good:
+            raise value
+        return value
+
+    def _targets(self) -> list[Path]:
+        return [self.path] if self.format == "MRC" else output_paths(self.path)
+
+    def _make_temps(self) -> tuple[Path, Path]:
+        for target in self._targets():
+            atomic.check_new(target, self.overwrite)
+        data = atomic.create_temp(self._targets()[0])
+        try:
+            head = atomic.create_temp(self._targets()[-1])
+        except OutputError:
+            atomic.discard([data])
+            raise
+        try:
+            os.truncate(data, self.offset + self.n_images * self.plane)
+            os.truncate(head, self.n_images * self.nblocks * hdr.RECORD)
+        except OSError as error:
+            atomic.discard([data, head])
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        return data, head
+
+    def _span(self, start: int, count: int) -> None:
+        if start < 0 or start + count > self.n_images:
+            raise ValueError(f"{self.path}: images {start}..{start + count} are not inside 0..{self.n_images}")
+
+    def _convert(self, array: NDArray) -> NDArray:
+        if array.dtype.kind == "c" and self.dtype.kind != "c":
+            raise MismatchError(f"{self.path}: complex densities cannot be written as {self.dtype.name}; write type COMP")
+        if self.dtype.kind in "iu" and array.dtype != self.dtype:
+            info = np.iinfo(self.dtype)
+            rounded = np.rint(array) if array.dtype.kind == "f" else array
+            low, high = rounded.min(), rounded.max()
+            if not (low >= info.min and high <= info.max):
+                raise OutputError(
+                    f"{self.path}: densities from {low:g} to {high:g} do not fit {self.dtype.name} ({info.min} to {info.max}); "
+                    "write them as REAL"
+                )
+            array = rounded
+        return np.ascontiguousarray(array, dtype=self.dtype)
+
+    def write(self, start: int, array: ArrayLike) -> None:
+        """Write images.
+
+        Parameters
+        ----------
+        start : int
+            0-based number of the first image or section.
+        array : array_like, shape (n, lines, pixels) or (lines, pixels)
+            Integer types are rounded to.
+
+        Raises
+        ------
+        MismatchError
+            Wrong size of image.
+        OutputError
+            The device is full, or densities do not fit the type.
+        """
+        data = np.asarray(array)
+        data = data[None] if data.ndim == 2 else data
+        if data.ndim != 3 or data.shape[1:] != (self.lines, self.pixels):
+            raise MismatchError(f"{self.path}: images of {self.lines} x {self.pixels} are needed, not {data.shape}")
+        if not len(data):
+            return
+        self._span(start, len(data))
+        stored = self._convert(data)
+        self._seen[start : start + len(data), :4] = _statistics(stored)
+        self._seen[start : start + len(data), 4] = 1
+        if self.format == "MRC" and self.rows != "keep":
+            stored = np.ascontiguousarray(stored[:, row_order(self.lines, self.rows), :])
+        write_at(self._data_fd, self.offset + start * self.plane, stored, self.path)
+
+    def write_volumes(self, start: int, array: ArrayLike) -> None:
+        """Write volumes, shape (n, sections, lines, pixels) or one of (sections, lines, pixels), from 0-based volume `start` on."""
+        data = np.asarray(array)
+        data = data[None] if data.ndim == 3 else data
+        if data.ndim != 4 or data.shape[1:] != (self.sections, self.lines, self.pixels):
+            raise MismatchError(
+                f"{self.path}: volumes of {self.sections} x {self.lines} x {self.pixels} are needed, not {data.shape}"
+            )
+        self.write(start * self.sections, data.reshape(-1, self.lines, self.pixels))
+
+    def copy_bytes(self, source_fd: int, source_offset: int, start: int, count: int, source: str | os.PathLike) -> None:
+        """Copy the densities of images `start` to ``start + count`` byte by byte from another file; headers keep their statistics."""
+        self._span(start, count)
+        copy_range(source_fd, source_offset, self._data_fd, self.offset + start * self.plane, count * self.plane, source, self.path)
+        self._seen[start : start + count, 4] = 2
+        # as with cp, the kernel brings plain copies to the device in its own time
+        self._sync = False
+
+    def set_headers(self, start: int, records: NDArray) -> None:
+        """Write header records from image `start` on; the words that depend on the file are set right, statistics at the end.
+
+        Parameters
+        ----------
+        start : int
+        records : ndarray, shape (n,), `HEADER_DTYPE`
+        """
+        self._span(start, len(records))
+        h = np.array(records, dtype=hdr.HEADER_DTYPE, copy=True)
+        self._geometry(h, start)
+        self._write_records(h, start)
+
+    def set_extra(self, start: int, values: NDArray) -> None:
+        """Write the further header records, float32, shape (n, (nblocks - 1) * 256)."""
+        if self.nblocks == 1:
+            return
+        for k, row in enumerate(np.ascontiguousarray(values, "<f4")):
+            write_at(self._head_fd, ((start + k) * self.nblocks + 1) * hdr.RECORD, row, self.path)
+
+    def _geometry(self, h: NDArray, start: int) -> None:
+        hdr.set_geometry(h, start, self.objects, self.sections, self.lines, self.pixels, self.type_word, self.nblocks)
+
+    def _write_records(self, h: NDArray, start: int) -> None:
+        raw = hdr.to_bytes(h)
+        if self.nblocks == 1:
+            write_at(self._head_fd, start * hdr.RECORD, raw, self.path)
+            return
+        for k in range(len(h)):
+            part = raw[k * hdr.RECORD : (k + 1) * hdr.RECORD]
+            write_at(self._head_fd, (start + k) * self.nblocks * hdr.RECORD, part, self.path)
+
+    def _read_records(self, start: int, stop: int) -> NDArray:
+        raw = np.empty((stop - start, self.nblocks * hdr.RECORD), np.uint8)
+        read_into(self._head_fd, start * self.nblocks * hdr.RECORD, raw, self.path)
+        return np.ascontiguousarray(raw[:, : hdr.RECORD]).view(hdr.HEADER_DTYPE)[:, 0]
+
+    def _finish(self, seen: NDArray[np.float64]) -> None:
+        """Rank 0, after all have written: complete the headers and rename."""
+        missing = np.flatnonzero(seen[:, 4] == 0)
+        if len(missing):
+            raise RuntimeError(f"{self.path}: image {missing[0] + 1} and {len(missing) - 1} others were never written")
+        per_image = seen.copy()
+        if self.is_volumes and (seen[:, 4] == 1).all():
+            # as the vendor does, every section carries the statistics of its volume
+            block = seen.reshape(self.objects, self.sections, 5)
+            mean = block[:, :, 0].mean(1)
+            var = (block[:, :, 1] + np.square(block[:, :, 0] - mean[:, None])).mean(1)
+            whole = np.stack([mean, var, block[:, :, 2].min(1), block[:, :, 3].max(1)], -1)
+            per_image[:, :4] = np.repeat(whole, self.sections, axis=0)
+        poses = self._complete_headers(per_image)
+        pairs = list(zip([self._data_tmp, self._head_tmp], self._targets(), strict=False))
+        if self.format == "MRC":
+            pairs = self._finish_mrc(seen, poses)
+        atomic.commit(pairs, self._sync)
+
+    def _complete_headers(self, seen: NDArray[np.float64]) -> list[Any]:
+        from imagic4d_core.geometry.poses import Poses
+
+        created = hdr.creation_time()
+        poses: list[Any] = []
+        for start in range(0, self.n_images, _HEADER_CHUNK):
+            stop = min(self.n_images, start + _HEADER_CHUNK)
+            h = self._read_records(start, stop)
+            self._geometry(h, start)
+            fresh = h["NYEAR"] == 0
+            for name, value in zip(("NMONTH", "NDAY", "NYEAR", "NHOUR", "NMINUT", "NSEC"), created, strict=True):
+                h[name][fresh] = value
+            if self.pixel_size is not None:
+                h["PIXSIZE"] = self.pixel_size
+            known = seen[start:stop, 4] == 1
+            with np.errstate(over="ignore", invalid="ignore"):
+                h["AVDENS"][known] = seen[start:stop, 0][known]
+                h["SIGMA"][known] = np.sqrt(seen[start:stop, 1][known])
+                h["DENSMIN"][known] = seen[start:stop, 2][known]
+                h["DENSMAX"][known] = seen[start:stop, 3][known]
+            self._write_records(h, start)
+            if self.format == "MRC":
+                poses.append(Poses.from_headers(h[(-start) % self.sections :: self.sections]))
+        return poses
+
+    def _finish_mrc(self, seen: NDArray[np.float64], parts: list[Any]) -> list[tuple[Path, Path]]:
+        from imagic4d_core.geometry.poses import Poses
+
+        statistics = (0.0, -1.0, -2.0, -1.0)
+        if (seen[:, 4] == 1).all() and np.isfinite(seen).all():
+            mean = float(seen[:, 0].mean())
+            rms = float(np.sqrt((seen[:, 1] + np.square(seen[:, 0] - mean)).mean()))
+            statistics = (float(seen[:, 2].min()), float(seen[:, 3].max()), mean, rms)
+        head = mrc.build_header(
+            self.objects, self.sections, self.lines, self.pixels, self.dtype, pixel_size=self.pixel_size, volumes=self.is_volumes,
+            origin=self.origin, statistics=statistics,
+        )  # fmt: skip
+        write_at(self._data_fd, 0, head, self.path)
+        pairs = [(self._data_tmp, self.path)]
+        poses = Poses.concatenate(parts)
+        if poses.any_set():
+            side = star.sidecar(self.path)
+            atomic.check_new(side, self.overwrite)
+            with open(self._head_tmp, "w", encoding="utf-8") as handle:
+                star.write_poses(handle, poses, self.path.name, self.pixel_size, self.pixels, self.is_volumes)
+            pairs.append((self._head_tmp, side))
+        else:
+            atomic.discard([self._head_tmp])
+        return pairs
+
+    def _shut(self) -> None:
+        for fd in (self._data_fd, self._head_fd):
+            os.close(fd)
+
+    def __enter__(self) -> "StackWriter":
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is not None:
+            self._shut()
+            atomic.discard([self._data_tmp, self._head_tmp])
+            return
+        try:
+            seen = self.comm.allreduce(self._seen)
+            self._on_root(lambda: self._finish(seen))
+        except BaseException:
+            self._shut()
+            atomic.discard([self._data_tmp, self._head_tmp])
+            raise
+        self._shut()
+
+
+def create_stack(
+    path: str | os.PathLike, objects: int, sections: int, lines: int, pixels: int, *, pixel_size: float | None = None,
+    overwrite: bool = False, comm: Any = SERIAL, dtype: DTypeLike = np.float32, rows: str = "centre", type_word: str | None = None,
+    nblocks: int = 1, origin: tuple[float, float, float] = (0.0, 0.0, 0.0), volumes: bool | None = None,
+) -> StackWriter:  # fmt: skip
+    """Begin to write a stack of images (`sections` 1) or volumes.
+
+    Parameters
+    ----------
+    path : path
+        ``.hed``, ``.img`` or no extension: an IMAGIC pair; ``.mrc``, ``.mrcs``, ``.map``: MRC, with poses in ``NAME.star``.
+    objects, sections, lines, pixels : int
+        Shape of the file.
+    pixel_size : float or None
+        Angstrom; None keeps what the headers say.
+    overwrite : bool
+        Replace existing files.
+    comm : Comm
+        All ranks open the same file together.
+    dtype : dtype
+        float32, int32, int16, uint8 or complex64 (IMAGIC); where the format lacks the type, the next larger one.
+    rows : {"centre", "plain", "keep"}
+        How lines are turned for MRC, see `layout.row_order`.
+    type_word : str, optional
+        ``"RECO"`` in place of ``"COMP"``.
+    nblocks : int
+        Header records per image.
+    origin : tuple of float
+        MRC ORIGIN, angstrom.
+    volumes : bool, optional
+        Whether objects are volumes; by default those of more than one section.
+
+    Raises
+    ------
+    OutputError
+        The file exists, its folder is missing or cannot be written, or the format is not written.
+    """
+    return StackWriter(
+        path, (objects, sections, lines, pixels), pixel_size, overwrite, comm, np.dtype(dtype), rows, type_word, nblocks, origin, volumes
+    )
+
+
+def copy_range(
+    source_fd: int, source_offset: int, fd: int, offset: int, count: int, source: str | os.PathLike, path: str | os.PathLike
+) -> None:
+    """Copy bytes between files inside the kernel (shared blocks where the file system can), or by large buffers."""
+    done = 0
+    in_kernel = hasattr(os, "copy_file_range")
+    while done < count:
+        try:
+            if in_kernel:
+                got = os.copy_file_range(source_fd, fd, min(count - done, 1 << 30), source_offset + done, offset + done)
+            else:
+                block = os.pread(source_fd, min(count - done, 1 << 23), source_offset + done)
+                got = os.pwrite(fd, block, offset + done) if block else 0
+        except OSError as error:
+            if in_kernel and done == 0:
+                in_kernel = False
+                continue
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        if got == 0:
+            if in_kernel and done == 0:
+                in_kernel = False
+                continue
+            raise InputError(f"{source}: ends at byte {source_offset + done}, {count - done} bytes too early; the file is truncated")
+        done += got
+
+
+def replace_headers(
+    src: str | os.PathLike, records: NDArray, out: str | os.PathLike | None = None, overwrite: bool = False
+) -> None:
+    """Change headers only.
+
+    Parameters
+    ----------
+    src : path
+        An IMAGIC pair or an MRC file (whose poses stand in ``NAME.star``).
+    records : ndarray, shape (n_images,), `HEADER_DTYPE`
+        All records.
+    out : path, optional
+        Without it the .hed of `src` is replaced in one step; with it a new file is made, for IMAGIC to IMAGIC with a hard link to the
+        densities where the file system can.
+    overwrite : bool
+        Replace an existing `out`.
+
+    Raises
+    ------
+    InputError, OutputError
+    MismatchError
+        Not one record per image.
+    """
+    from imagic4d_core.io.stack import open_stack
+
+    with open_stack(src) as stack:
+        if stack.index is not None:
+            raise InputError(f"{src}: locations cannot be given here; headers of the whole file are replaced")
+        if len(records) != stack.n_images:
+            raise MismatchError(f"{stack.path}: has {stack.n_images} headers, {len(records)} are given")
+        if stack.format == "IMAGIC" and (out is None or output_format(out) == "IMAGIC"):
+            _replace_hed(stack, records, out, overwrite)
+        elif out is None:
+            _replace_sidecar(stack, records)
+        else:
+            _rewrite(stack, records, out, overwrite)
+
+
+def _hed_bytes(stack: Any, records: NDArray) -> bytes:
+    reader = stack.reader
+    h = np.array(records, dtype=hdr.HEADER_DTYPE, copy=True)
+    nblocks = stack.nblocks
+    hdr.set_geometry(h, 0, stack.objects, stack.sections, stack.lines, stack.pixels, stack.layout.type_word, nblocks)
+    fresh = h["NYEAR"] == 0
+    for name, value in zip(("NMONTH", "NDAY", "NYEAR", "NHOUR", "NMINUT", "NSEC"), hdr.creation_time(), strict=True):
+        h[name][fresh] = value
+    if reader.order == ">":
+        h["REALTYPE"] = hdr.BIG
+    raw = np.frombuffer(hdr.to_bytes(h), np.uint8).reshape(len(h), hdr.RECORD)
+    if reader.order == ">":
+        padded = np.ascontiguousarray(raw).view(hdr.HEADER_DTYPE)[:, 0]
+        raw = hdr.swap_words(padded).view(np.uint8).reshape(len(h), hdr.RECORD)
+    if nblocks == 1:
+        return raw.tobytes()
+    extra = stack.extra_headers().astype(f"{reader.order}f4")
+    return np.concatenate([raw, extra.view(np.uint8).reshape(len(h), -1)], axis=1).tobytes()
+
+
+def _replace_hed(stack: Any, records: NDArray, out: str | os.PathLike | None, overwrite: bool) -> None:
+    raw = _hed_bytes(stack, records)
+    if out is None or os.path.realpath(output_paths(out)[1]) == os.path.realpath(stack.reader.hed):
+        with atomic.atomic_write(stack.reader.hed, overwrite=out is None or overwrite) as handle:
+            handle.write(raw)
+        return
+    img, hed = output_paths(out)
+    for target in (img, hed):
+        atomic.check_new(target, overwrite)
+    head = atomic.create_temp(hed)
+    data = atomic.temp_name(img)
+    try:
+        with open(head, "wb") as handle:
+            handle.write(raw)
+        try:
+            os.link(stack.reader.img, data)
+        except OSError:
+            atomic.create_exactly(data)
+            with open(data, "r+b") as copy, open(stack.reader.img, "rb") as source:
+                copy_range(source.fileno(), 0, copy.fileno(), 0, stack.reader.img_size, stack.reader.img, img)
+    except OSError as error:
+        atomic.discard([head, data])
+        raise OutputError(f"{hed}: cannot be written: {error.strerror or error}") from error
+    except BaseException:
+        atomic.discard([head, data])
+        raise
+    atomic.commit([(data, img), (head, hed)])
+
+
+def _replace_sidecar(stack: Any, records: NDArray) -> None:
+    from imagic4d_core.geometry.poses import Poses
+
+    if stack.format != "MRC":
+        raise OutputError(f"{stack.path}: {stack.format} files are only read; give a name for the output")
+    poses = Poses.from_headers(records[:: stack.sections])
+    with atomic.atomic_write(star.sidecar(stack.path), "w", overwrite=True, encoding="utf-8") as handle:
+        star.write_poses(handle, poses, stack.path.name, stack.pixel_size, stack.pixels, stack.is_volumes)
+
+
+def _rewrite(stack: Any, records: NDArray, out: str | os.PathLike, overwrite: bool) -> None:
+    with create_stack(
+        out, *stack.shape, pixel_size=stack.pixel_size, overwrite=overwrite, dtype=stack.dtype, volumes=stack.is_volumes
+    ) as writer:
+        for start, stop in stack.blocks():
+            writer.write(start, stack.read_raw(start, stop))
+        writer.set_headers(0, records)
