@@ -196,7 +196,7 @@ def _moved(level: _Level, rotations: F64, shifts: F64, hand: bool) -> F64:
 
 
 def _refine(start: VolumeAlignment, level: _Level, rounds: int) -> VolumeAlignment:
-    """Gauss-Newton on the difference of the normalised volumes with the slopes of `fixed`; a step that does not help is halved."""
+    """Gauss-Newton on the difference of the normalised volumes with the slopes of `fixed`; a step that is no gain is halved."""
     rotation, shift = start.rotation, start.shift * level.scale
     value = _moved(level, rotation[None], shift[None], start.mirrored)[0]
     score = float(value @ level.fixed)
