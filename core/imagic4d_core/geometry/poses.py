@@ -18,8 +18,8 @@ STANDARD_WORDS = {
     "errar": "ERRAR", "err3d": "ERR3D",
 }  # fmt: skip
 OWN_WORDS = {
-    "confidence": "CONFID3D", "margin": "MARGIN3D", "ref3d2": "REF3D2", "eulererr": "EULERERR", "fold": "FOLD", "halfset": "HALFSET",
-    "zscore": "ZSCORE3D", "foldseed": "FOLDSEED", "folds": "FOLDS", "nimg3d": "NIMG3D",
+    "confidence": "CONFID3D", "margin": "MARGIN3D", "ref3d2": "REF3D2", "eulererr": "EULERERR", "fold": "FOLD",
+    "halfset": "HALFSET", "zscore": "ZSCORE3D", "foldseed": "FOLDSEED", "folds": "FOLDS", "nimg3d": "NIMG3D",
 }  # fmt: skip
 _INTEGER = {"ref3d", "ref3d_old", "ref3d2", "fold", "halfset", "foldseed", "folds", "nimg3d"}
 
@@ -132,8 +132,8 @@ class Poses:
     def to_relion(self) -> dict[str, NDArray[np.float64]]:
         """RELION's angles (degrees) and shifts in pixels: keys rot, tilt, psi, x, y.
 
-        RELION translates an image by its origin offset to centre it, as we do. RELION's x runs along the pixels (our y), its y along
-        the rows of the MRC file, which run upwards: against our lines.
+        RELION translates an image by its origin offset to centre it, as we do. RELION's x runs along the pixels (our y),
+        its y along the rows of the MRC file, which run upwards: against our lines.
         """
         rot, tilt, psi = euler.relion_from_euler(self.alpha, self.beta, self.gamma)
         return {"rot": rot, "tilt": tilt, "psi": psi, "x": self.shift[:, 1] + 0.0, "y": 0.0 - self.shift[:, 0]}

@@ -108,8 +108,8 @@ class ImagicFile:
         words = {order: raw.view(f"{order}i4").astype(np.int64) for order in orders}
         if stamp in hdr.VAX and _plausible(words["<"]) and type_word not in ("INTG", "LONG", "PACK"):
             raise InputError(
-                f"{self.hed}: word 69 (machine stamp) is {stamp}: VAX floating point, which is not read; convert the file to IEEE "
-                f"({hdr.LITTLE}) first"
+                f"{self.hed}: word 69 (machine stamp) is {stamp}: VAX floating point, which is not read; "
+                f"convert the file to IEEE ({hdr.LITTLE}) first"
             )
         item = np.dtype(hdr.TYPES[type_word]).itemsize
         for order in orders:
@@ -147,7 +147,8 @@ class ImagicFile:
     def _complaint(self, word: NDArray, item: int, type_word: str) -> InputError:
         if not _plausible(word):
             return InputError(
-                f"{self.hed}: words 13 and 14 (lines, pixels) are {int(word[12])} and {int(word[13])}; both must be 1 to {_LARGEST}"
+                f"{self.hed}: words 13 and 14 (lines, pixels) are {int(word[12])} and {int(word[13])}; "
+                f"both must be 1 to {_LARGEST}"
             )
         nblocks = int(word[3]) if 1 <= word[3] <= 64 else 1
         if self.hed_size % (hdr.RECORD * nblocks):
@@ -163,11 +164,12 @@ class ImagicFile:
         what = f"{records} {'volumes' if per_volume else 'images'} of {int(word[12])} lines x {int(word[13])} pixels, {type_word}"
         if self.img_size < expected:
             return InputError(
-                f"{self.img}: has {self.img_size} bytes, too few: {self.hed.name} announces {what} = {expected} bytes; the file is truncated"
+                f"{self.img}: has {self.img_size} bytes, too few: {self.hed.name} announces {what} = {expected} bytes; "
+                "the file is truncated"
             )
         return InputError(
-            f"{self.img}: has {self.img_size} bytes, but {self.hed.name} announces {what} = {expected} bytes (word 61, sections, is "
-            f"{izlp}); the two files do not belong together or headers are missing"
+            f"{self.img}: has {self.img_size} bytes, but {self.hed.name} announces {what} = {expected} bytes "
+            f"(word 61, sections, is {izlp}); the two files do not belong together or headers are missing"
         )
 
     def read_raw(self, start: int, stop: int) -> NDArray:

@@ -27,9 +27,7 @@ class Locations:
     ranges: tuple[tuple[int, int | None], ...]
 
     def __str__(self) -> str:
-        return ",".join(
-            str(first) if first == last else f"{first}-{'' if last is None else last}" for first, last in self.ranges
-        )
+        return ",".join(str(first) if first == last else f"{first}-{'' if last is None else last}" for first, last in self.ranges)
 
     def resolve(self, count: int, path: str | os.PathLike = "input", what: str = "images") -> NDArray[np.intp]:
         """0-based indices, in the order given, repeats kept.

@@ -44,7 +44,7 @@ def parse(raw: bytes, size: int) -> Any:
         if stamped:
             return head
         item = np.dtype(_MODES.get(int(head["mode"]), "u1")).itemsize * (2 if int(head["mode"]) == 3 else 1)
-        if 0 <= int(head["nsymbt"]) and size == 1024 + int(head["nsymbt"]) + int(np.prod(dims, dtype=np.int64)) * item:
+        if int(head["nsymbt"]) >= 0 and size == 1024 + int(head["nsymbt"]) + int(np.prod(dims, dtype=np.int64)) * item:
             return head
     if stamped:  # an MRC file with nonsense inside: let the reader say which word
         return np.frombuffer(raw, HEADER_DTYPE.newbyteorder(orders[0]))[0]
@@ -99,7 +99,7 @@ class MrcFile:
         nx, ny, nz = (int(head[k]) for k in ("nx", "ny", "nz"))
         mode, extra = int(head["mode"]), int(head["nsymbt"])
         if min(nx, ny, nz) < 1:
-            raise InputError(f"{path}: MRC words 1 to 3 (size) are {nx}, {ny}, {nz}; an empty file, every size must be at least 1")
+            raise InputError(f"{path}: MRC words 1 to 3 (size) are {nx}, {ny}, {nz}: an empty file; each must be at least 1")
         if mode not in _MODES:
             raise InputError(f"{path}: MRC word 4 (mode) is {mode}; known modes are {', '.join(map(str, _MODES))}")
         self.offset, self.mode = 1024 + extra, mode
@@ -107,8 +107,8 @@ class MrcFile:
         expected = self.offset + nx * ny * nz * item
         if extra < 0 or size < expected:
             raise InputError(
-                f"{path}: has {size} bytes, too few: its header announces {nx} x {ny} x {nz} in mode {mode} = {expected} bytes; the file is "
-                "truncated"
+                f"{path}: has {size} bytes, too few: its header announces {nx} x {ny} x {nz} in mode {mode} = {expected} bytes; "
+                "the file is truncated"
             )
         notes = [f"{size - expected} bytes behind the densities are ignored"] if size > expected else []
         dtype = np.dtype(_MODES[mode]).newbyteorder(order)
@@ -165,10 +165,7 @@ class MrcFile:
     def read_raw(self, start: int, stop: int) -> NDArray:
         """Images or sections `start` to `stop`, native byte order, IMAGIC's line order, shape (n, lines, pixels)."""
         lay = self.layout
-        if self.axes == (0, 1, 2):
-            out = self._planes(start, stop)
-        else:
-            out = self._permuted(start, stop)
+        out = self._planes(start, stop) if self.axes == (0, 1, 2) else self._permuted(start, stop)
         order = row_order(lay.lines, self.rows)
         return out if self.rows == "keep" else np.ascontiguousarray(out[:, order, :])
 

@@ -29,7 +29,7 @@ def parse(raw: bytes) -> tuple[NDArray, str] | None:
         if not np.all(np.isfinite(need)) or np.any(need != np.rint(need)):
             continue
         nz, ny, form, nx, labrec, labbyt = need
-        if int(form) not in _FORMS or not (1 <= abs(nz) < 1e6 and 1 <= ny < 1e6 and 1 <= nx < 1e6 and labrec >= 0 and labbyt >= 0):
+        if int(form) not in _FORMS or min(abs(nz), ny, nx) < 1 or max(abs(nz), ny, nx) > 1e6 or min(labrec, labbyt) < 0:
             continue
         length = int(np.ceil(256 / nx) * nx * 4)
         if labbyt and int(labbyt) != length and int(labbyt) != int(labrec * nx * 4):
@@ -64,7 +64,7 @@ class SpiderFile:
         word, order = found
         nz, ny, form, nx = int(abs(word[0])), int(word[1]), int(word[4]), int(word[11])
         if form not in _REAL_FORMS:
-            raise InputError(f"{path}: SPIDER word 5 (IFORM) is {form}, a Fourier transform; only images (1) and volumes (3) are read")
+            raise InputError(f"{path}: SPIDER word 5 (IFORM) is {form}, not an image (1) or volume (3)")
         self.label = int(word[21]) or int(np.ceil(256 / nx) * nx * 4)
         volume = nz * ny * nx * 4
         self.stacked = word[23] > 0

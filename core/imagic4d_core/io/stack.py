@@ -281,7 +281,7 @@ def open_stack(
         layout = reader.layout
         if what == "volumes" and not layout.is_volumes:
             raise MismatchError(
-                f"{layout.path}: holds {layout.objects} images of {layout.lines} x {layout.pixels}, not volumes; a file of volumes is needed"
+                f"{layout.path}: holds {layout.objects} images of {layout.lines} x {layout.pixels}; a file of volumes is needed"
             )
         as_images = what == "images" and layout.is_volumes
         index = None
@@ -300,19 +300,24 @@ def open_stack(
 
 
 def read_stack(spec: str | os.PathLike, **opts: Any) -> tuple[NDArray[np.float32], NDArray]:
-    """All densities, shape (objects, lines, pixels) or (objects, sections, lines, pixels), and headers of a file that fits into memory."""
+    """All densities, shape (objects, lines, pixels) or (objects, sections, lines, pixels), and all headers."""
     with open_stack(spec, **opts) as stack:
         data = stack.read_volumes() if stack.is_volumes else stack.read()
         return data, stack.headers()
 
 
 def write_stack(
-    path: str | os.PathLike, array: ArrayLike, headers: NDArray | None = None, *, pixel_size: float | None = None, overwrite: bool = False
+    path: str | os.PathLike,
+    array: ArrayLike,
+    headers: NDArray | None = None,
+    *,
+    pixel_size: float | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write an array, shape (n, lines, pixels) or (n, sections, lines, pixels), in one go; see `create_stack`."""
     data = np.asarray(array)
     if data.ndim not in (3, 4) or 0 in data.shape:
-        raise ValueError(f"an array of shape {data.shape} is no stack; (n, lines, pixels) or (n, sections, lines, pixels) is needed")
+        raise ValueError(f"an array of shape {data.shape} is no stack; (n, [sections,] lines, pixels) is needed")
     shape = data.shape if data.ndim == 4 else (data.shape[0], 1, *data.shape[1:])
     dtype = data.dtype if data.dtype.str[1:] in ("u1", "i2", "i4", "c8") else np.dtype(np.float32)
     with create_stack(path, *shape, pixel_size=pixel_size, overwrite=overwrite, dtype=dtype) as out:

@@ -17,8 +17,8 @@ Columns = dict[str, list[str]]
 #: Further pose fields, kept under labels of our own; RELION passes over labels it does not know.
 _OWN = {
     "ref3d_old": "_im4dRef3dOld", "ref3d2": "_im4dRef3d2", "ccc3d": "_im4dCcc3d", "errar": "_im4dErrar", "err3d": "_im4dErr3d",
-    "margin": "_im4dMargin", "zscore": "_im4dZscore", "eulererr": "_im4dEulerError", "fold": "_im4dFold", "foldseed": "_im4dFoldSeed",
-    "folds": "_im4dFolds", "nimg3d": "_im4dImages",
+    "margin": "_im4dMargin", "zscore": "_im4dZscore", "eulererr": "_im4dEulerError", "fold": "_im4dFold",
+    "foldseed": "_im4dFoldSeed", "folds": "_im4dFolds", "nimg3d": "_im4dImages",
 }  # fmt: skip
 
 
@@ -235,8 +235,8 @@ def write_poses(handle: IO[str], poses: Poses, stack: str, pixel_size: float | N
             columns[label] = _texts(values)
     block = document.add_new_block("particles" if pixel_size else "images")
     loop = block.init_loop("", list(columns))
-    loop.set_all_values([[cif.quote(v) if not v else v for v in values] for values in columns.values()])
-    handle.write(document.as_string())
+    loop.set_all_values(list(columns.values()))
+    handle.write("# version 30001\n\n" + document.as_string() + "\n")
 
 
 def sidecar(path: str | os.PathLike) -> Path:

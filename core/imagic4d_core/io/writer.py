@@ -15,7 +15,7 @@ from imagic4d_core.io.layout import read_into, row_order, write_at
 from imagic4d_core.parallel import SERIAL
 
 _MRC_ENDS = (".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".ali")
-_NOT_WRITTEN = (".spi", ".stk", ".vol", ".xmp", ".star", ".cs", ".hdf", ".h5", ".tif", ".tiff", ".png", ".em", ".dm3", ".dm4", ".eer")
+_NOT_WRITTEN = (".spi", ".stk", ".vol", ".xmp", ".star", ".cs", ".hdf", ".h5", ".tif", ".tiff", ".png", ".em", ".dm3", ".dm4")
 _TYPE_OF = {"f4": "REAL", "i4": "LONG", "i2": "INTG", "u1": "PACK", "c8": "COMP"}
 _MRC_DTYPES = ("i1", "i2", "f4", "c8", "u2", "f2")
 _HEADER_CHUNK = 4096
@@ -58,8 +58,8 @@ def _statistics(images: NDArray) -> NDArray[np.float64]:
 class StackWriter:
     """A file being written. Made by `create_stack`; a context manager.
 
-    On a clean exit counts and statistics are filled in, files are flushed to the device and renamed together; after an exception nothing
-    remains. `write` and `set_headers` may be called by any rank and thread on disjoint images.
+    On a clean exit counts and statistics are filled in, files are flushed to the device and renamed together; after an
+    exception nothing remains. `write` and `set_headers` may be called by any rank and thread on disjoint images.
 
     Attributes
     ----------
@@ -79,13 +79,15 @@ class StackWriter:
         self.format = output_format(path)
         self.path = Path(path) if self.format == "MRC" else imagic.pair_of(path)[0]
         if min(shape) < 1:
-            raise OutputError(f"{path}: nothing to write: the shape is {' x '.join(map(str, shape))}, every size must be at least 1")
+            raise OutputError(
+                f"{path}: nothing to write, the shape is {' x '.join(map(str, shape))}; each size must be at least 1"
+            )
         self.dtype = self._stored(dtype)
         self.type_word = type_word if type_word in hdr.TYPES else _TYPE_OF.get(self.dtype.str[1:], "REAL")
         self.nblocks = nblocks if self.format == "IMAGIC" else 1
         self.offset = 1024 if self.format == "MRC" else 0
         self.plane = self.lines * self.pixels * self.dtype.itemsize
-        #: per image: mean, variance, minimum, maximum, and 1 = these are to be written, 2 = densities set, keep what the header says
+        #: per image: mean, variance, minimum, maximum, and 1 = written, statistics known, 2 = copied, keep the header's
         self._seen = np.zeros((self.n_images, 5))
         self._sync = True
         names = self._on_root(self._make_temps)
@@ -190,7 +192,7 @@ class StackWriter:
         write_at(self._data_fd, self.offset + start * self.plane, stored, self.path)
 
     def write_volumes(self, start: int, array: ArrayLike) -> None:
-        """Write volumes, shape (n, sections, lines, pixels) or one of (sections, lines, pixels), from 0-based volume `start` on."""
+        """Write volumes, shape (n, sections, lines, pixels) or (sections, lines, pixels), from 0-based volume `start` on."""
         data = np.asarray(array)
         data = data[None] if data.ndim == 3 else data
         if data.ndim != 4 or data.shape[1:] != (self.sections, self.lines, self.pixels):
@@ -200,9 +202,10 @@ class StackWriter:
         self.write(start * self.sections, data.reshape(-1, self.lines, self.pixels))
 
     def copy_bytes(self, source_fd: int, source_offset: int, start: int, count: int, source: str | os.PathLike) -> None:
-        """Copy the densities of images `start` to ``start + count`` byte by byte from another file; headers keep their statistics."""
+        """Copy the densities of `count` images, from `start` on, byte by byte from another file; headers keep their statistics."""
         self._span(start, count)
-        copy_range(source_fd, source_offset, self._data_fd, self.offset + start * self.plane, count * self.plane, source, self.path)
+        place, size = self.offset + start * self.plane, count * self.plane
+        copy_range(source_fd, source_offset, self._data_fd, place, size, source, self.path)
         self._seen[start : start + count, 4] = 2
         # as with cp, the kernel brings plain copies to the device in its own time
         self._sync = False
@@ -337,8 +340,8 @@ class StackWriter:
 
 def create_stack(
     path: str | os.PathLike, objects: int, sections: int, lines: int, pixels: int, *, pixel_size: float | None = None,
-    overwrite: bool = False, comm: Any = SERIAL, dtype: DTypeLike = np.float32, rows: str = "centre", type_word: str | None = None,
-    nblocks: int = 1, origin: tuple[float, float, float] = (0.0, 0.0, 0.0), volumes: bool | None = None,
+    overwrite: bool = False, comm: Any = SERIAL, dtype: DTypeLike = np.float32, rows: str = "centre",
+    type_word: str | None = None, nblocks: int = 1, origin: tuple[float, float, float] = (0.0, 0.0, 0.0), volumes: bool | None = None,
 ) -> StackWriter:  # fmt: skip
     """Begin to write a stack of images (`sections` 1) or volumes.
 
@@ -372,9 +375,8 @@ def create_stack(
     OutputError
         The file exists, its folder is missing or cannot be written, or the format is not written.
     """
-    return StackWriter(
-        path, (objects, sections, lines, pixels), pixel_size, overwrite, comm, np.dtype(dtype), rows, type_word, nblocks, origin, volumes
-    )
+    shape = (objects, sections, lines, pixels)
+    return StackWriter(path, shape, pixel_size, overwrite, comm, np.dtype(dtype), rows, type_word, nblocks, origin, volumes)
 
 
 def copy_range(
@@ -399,7 +401,7 @@ def copy_range(
             if in_kernel and done == 0:
                 in_kernel = False
                 continue
-            raise InputError(f"{source}: ends at byte {source_offset + done}, {count - done} bytes too early; the file is truncated")
+            raise InputError(f"{source}: ends {count - done} bytes too early, at {source_offset + done}; the file is truncated")
         done += got
 
 
@@ -415,8 +417,8 @@ def replace_headers(
     records : ndarray, shape (n_images,), `HEADER_DTYPE`
         All records.
     out : path, optional
-        Without it the .hed of `src` is replaced in one step; with it a new file is made, for IMAGIC to IMAGIC with a hard link to the
-        densities where the file system can.
+        Without it the .hed of `src` is replaced in one step; with it a new file is made, for IMAGIC to IMAGIC
+        with a hard link to the densities where the file system can.
     overwrite : bool
         Replace an existing `out`.
 
