@@ -1,7 +1,7 @@
 """All options and arguments of the toolkit, each declared once: one name, one meaning, one type, one default.
 
-A command stacks what it needs above ``@pass_run``; `common`, `common_serial` and `reading` do not show up in its signature:
-they fill the run object, which passes them on by ``run.job_kwargs()``.
+A command stacks what it needs above ``@pass_run``. `seed`, `common`, `common_serial` and `reading` do not show up in its
+signature: they fill the run object, which passes them on by ``run.job_kwargs()``.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,13 @@ from imagic4d_cli.run import Run
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
 
-SHARED: set[str] = set()
-"""Names (kebab-case) of the options declared here: the keys allowed at the top level of im4d.toml."""
+_declared: set[str] = set()
 
 
 def option(*names: str, **attrs: Any) -> Decorator:
     """`click.option` that shows its default and reads ``IM4D_<NAME>`` from the environment."""
     long = next(n for n in names if n.startswith("--")).partition("/")[0].removeprefix("--")
-    SHARED.add(long)
+    _declared.add(long)
     attrs.setdefault("show_default", True)
     attrs.setdefault("envvar", "IM4D_" + long.replace("-", "_").upper())
     return click.option(*names, **attrs)
@@ -63,6 +62,7 @@ mpi = _common("--mpi/--no-mpi", default=None, help="Use MPI, or not; default: wh
 verbose = _common("-v", "--verbose", count=True, show_default=False, help="Say more on stderr; twice: still more.")
 quiet = _common("-q", "--quiet", count=True, show_default=False, help="Say less.")
 debug = _common("--debug", is_flag=True, help="Show the traceback of an error.")
+record = _common("--record/--no-record", help="Write the full record of this run beside the output, as NAME.im4d.json.")
 seed = _common("--seed", type=click.IntRange(0), metavar="S", help="Seed of the random numbers; drawn and reported when absent.")
 
 
@@ -79,9 +79,9 @@ def stack(*decorators: Decorator) -> Decorator:
 
 reading = stack(json, verbose, quiet, debug)
 """For commands that write nothing."""
-common_serial = stack(overwrite, json, threads, verbose, quiet, debug)
+common_serial = stack(overwrite, json, record, threads, verbose, quiet, debug)
 """For commands that write, without MPI."""
-common = stack(overwrite, json, threads, mpi, verbose, quiet, debug)
+common = stack(overwrite, json, record, threads, mpi, verbose, quiet, debug)
 """For commands that write, with MPI."""
 
 # selection and sizes
@@ -102,3 +102,6 @@ mask_radius = option("--mask-radius", type=types.RADIUS, metavar="R", help="Mask
 max_frequency = option(
     "--max-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency used: fraction of Nyquist, or 12A in ångström."
 )
+
+SHARED = frozenset(_declared)
+"""Names of the options declared in this module: the keys allowed at the top level of im4d.toml. Keep this line last."""

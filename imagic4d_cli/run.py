@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagic4d_cli import exits, report
+from imagic4d_cli import exits, report, types
 
 if TYPE_CHECKING:
     from imagic4d_core.parallel import Comm
@@ -43,6 +43,7 @@ class Run:
         self.overwrite = False
         self.json = False
         self.debug = False
+        self.record = False
         self.threads: int | None = None
         self.mpi: bool | None = None
         self.verbose = 0
@@ -153,6 +154,27 @@ class Run:
         elif not self.quiet:
             report.lines(summary, extra)
 
+    def write_record(self, ctx: click.Context) -> None:
+        """Write the record of this call beside its outputs (``--record``)."""
+        from imagic4d_core import provenance
+        from imagic4d_core.parallel import thread_count
+
+        inputs: list[str] = []
+        outputs: list[str] = []
+        settings = {}
+        for param in ctx.command.params:
+            name = str(param.name)
+            value = ctx.params.get(name, getattr(self, name, None))
+            origin = ctx.get_parameter_source(name)
+            settings[name] = {"value": report.plain(value), "from": origin.name if origin else "DEFAULT"}
+            files = value if isinstance(value, tuple) else (value,)
+            if param.type in (types.SOURCE, types.TARGET):
+                (inputs if param.type is types.SOURCE else outputs).extend(f for f in files if f is not None)
+        used = {"seed": self._seed, "ranks": self.size, "threads": thread_count(self.threads)}
+        document = provenance.record(sys.argv[1:], settings, provenance.describe(inputs), **used)
+        for output in outputs:
+            provenance.write(document, output)
+
     def close(self) -> None:
         """Take the progress bar off the terminal."""
         if self._bar is not None:
@@ -181,5 +203,7 @@ def pass_run(func: Callable[..., None]) -> Callable[..., None]:
         run = ctx.ensure_object(Run)
         if run.start(ctx.command):
             ctx.invoke(func, run, *args, **kwargs)
+            if run.record and run.rank == 0:
+                run.write_record(ctx)
 
     return wrapper

@@ -50,12 +50,12 @@ class Locations(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from imagic4d_core.errors import Im4dError
-        from imagic4d_core.io.locations import Locations as Parsed
+        from imagic4d_core.io.locations import parse_locations
 
         if not isinstance(value, str):
             return value
         try:
-            return Parsed.parse(value)
+            return parse_locations(value)
         except (Im4dError, ValueError) as exc:
             self.fail(str(exc), param, ctx)
 

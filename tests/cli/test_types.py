@@ -78,3 +78,9 @@ def test_files_complete_by_suffix(tmp_path, monkeypatch):
     (tmp_path / "d").mkdir()
     found = [item.value for item in types.SOURCE.shell_complete(None, None, "")]
     assert found == ["a.hed", "b.mrcs", "d/"]
+
+
+def test_locations():
+    assert types.LOCATIONS.convert("3-5,9,20-", None, None).ranges == ((3, 5), (9, 9), (20, None))
+    with pytest.raises(click.BadParameter, match="start at 1"):
+        types.LOCATIONS.convert("0", None, None)
