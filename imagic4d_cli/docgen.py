@@ -201,7 +201,7 @@ def _present(root: Path) -> set[str]:
 
 def check(root: Path) -> list[str]:
     """What differs between the checkout and `build`: lines of a diff, empty when nothing does."""
-    out = []
+    out: list[str] = []
     files = build()
     for path, text in files.items():
         target = root / path

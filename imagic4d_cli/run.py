@@ -170,7 +170,7 @@ class Run:
             files = value if isinstance(value, tuple) else (value,)
             if param.type in (types.SOURCE, types.TARGET):
                 (inputs if param.type is types.SOURCE else outputs).extend(f for f in files if f is not None)
-        used = {"seed": self._seed, "ranks": self.size, "threads": thread_count(self.threads)}
+        used: dict[str, Any] = {"seed": self._seed, "ranks": self.size, "threads": thread_count(self.threads)}
         document = provenance.record(sys.argv[1:], settings, provenance.describe(inputs), **used)
         for output in outputs:
             provenance.write(document, output)

@@ -132,7 +132,7 @@ class Words(click.ParamType):
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return "[" + "|".join(self.ours) + "]"
 
-    def to_info_dict(self) -> dict[str, Any]:
+    def to_info_dict(self) -> Any:
         return super().to_info_dict() | {"choices": list(self.ours), "imagic": self.imagic}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:

@@ -27,4 +27,4 @@ def test_wheel(tmp_path):
     assert "imagic4d_core/py.typed" in names
     assert "imagic4d_core/io/header.py" in names
     assert any(n.endswith("share/man/man1/im4d.1") for n in names)
-    assert {f"imagic4d_cli/commands/{p.name}" for p in (ROOT / "imagic4d_cli" / "commands").glob("*.py")} <= set(names)
+    assert {f"imagic4d_cli/commands/{p.name}" for p in (source / "imagic4d_cli" / "commands").glob("*.py")} <= set(names)
