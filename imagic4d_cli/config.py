@@ -4,9 +4,7 @@ Order: command line, ``IM4D_*`` environment, file, default. Top-level keys are o
 (``threads = 4``); a section per command holds its own (``[refine]``).
 """
 
-import difflib
 import os
-import tomllib
 from typing import Any
 
 import click
@@ -31,6 +29,8 @@ def find(folder: str | None = None) -> str | None:
 
 def load(path: str) -> dict[str, Any]:
     """Read a file; a usage error says what is wrong with it."""
+    import tomllib
+
     try:
         with open(path, "rb") as handle:
             return tomllib.load(handle)
@@ -41,6 +41,8 @@ def load(path: str) -> dict[str, Any]:
 
 
 def _unknown(path: str, key: str, known: list[str]) -> click.UsageError:
+    import difflib
+
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]}?" if near else f": known are {', '.join(sorted(known))}"
     return click.UsageError(f"{path}: unknown key {key!r}{hint}")

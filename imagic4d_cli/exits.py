@@ -1,10 +1,9 @@
 """Exit codes: one table, printed into every man page."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Exit:
+class Exit(NamedTuple):
     """One row: the code, the errors that lead to it (by class name, so that core is not imported), the meaning."""
 
     code: int

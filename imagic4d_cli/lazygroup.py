@@ -1,10 +1,7 @@
 """The top group: commands are imported when called, errors end in one line and an exit code."""
 
-import difflib
 import os
 import sys
-import time
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -35,6 +32,8 @@ class LazyGroup(click.Group):
         if cmd is None:
             if args[0].startswith("-"):
                 raise click.NoSuchOption(args[0], ctx=ctx)
+            import difflib
+
             known = [*registry.TABLE, *registry.ALIASES]
             near = difflib.get_close_matches(args[0].lower(), known, n=1, cutoff=0.55)
             near = near or [name for name in known if name.startswith(args[0].lower())][:1]
@@ -99,6 +98,8 @@ def _message(exc: BaseException, code: int) -> str:
     elif code == exits.INTERRUPTED:
         text = "interrupted"
     elif code == exits.BUG:
+        import traceback
+
         frame = traceback.extract_tb(exc.__traceback__)[-1] if exc.__traceback__ else None
         where = f" at {os.path.basename(frame.filename)}:{frame.lineno}" if frame else ""
         text = f"this is a bug in im4d: {type(exc).__name__}: {exc}{where}; --debug shows the traceback"
@@ -117,8 +118,12 @@ def _say(exc: BaseException, code: int, run: Run) -> None:
     if run.rank > 0:
         if code == exits.USAGE:  # all ranks alike: rank 0 says it
             return
+        import time
+
         time.sleep(2.0)  # a mistake that all ranks see is said by rank 0, which ends us meanwhile
     run.close()
     if run.debug:
+        import traceback
+
         traceback.print_exception(exc, file=sys.stderr)
     click.echo(f"im4d: error: {_message(exc, code)}", err=True)

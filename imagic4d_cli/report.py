@@ -1,8 +1,5 @@
 """Results on stdout: one JSON document, or lines for people."""
 
-import dataclasses
-import json
-import math
 import os
 from typing import Any
 
@@ -15,14 +12,14 @@ def plain(value: Any) -> Any:
     """`value` in types that JSON knows, without importing numpy; NaN and infinity become null."""
     if hasattr(value, "as_dict"):
         value = value.as_dict()
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    elif hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        value = {name: getattr(value, name) for name in value.__dataclass_fields__}
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, bool | str | int) or value is None:
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return value if abs(value) < float("inf") else None
     if isinstance(value, list | tuple | set):
         return [plain(v) for v in value]
     if hasattr(value, "tolist"):  # numpy scalars and arrays
@@ -34,6 +31,8 @@ def plain(value: Any) -> Any:
 
 def document(summary: Any, extra: dict[str, Any]) -> None:
     """Print one JSON document with the schema's number first."""
+    import json
+
     body = plain(summary)
     if not isinstance(body, dict):
         body = {"result": body}

@@ -1,8 +1,6 @@
 """The run object: what the common options said, handed to jobs and to the report."""
 
-import contextlib
 import functools
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -68,26 +66,15 @@ class Run:
 
     def start(self, command: click.Command) -> bool:
         """Set up logging; False when this rank has nothing to do because the command does not use MPI."""
-        self._log()
+        from imagic4d_cli import logs
+
+        logs.set_up(self.verbose - self.quiet, self.rank, self.size)
         parallel = any(p.name == "mpi" for p in command.params)
         if self.size == 1 or parallel:
             return True
         if self.rank == 0:
-            logging.getLogger("im4d").warning("%s does not use MPI: rank 0 does all the work", command.name)
+            logs.log.warning("%s does not use MPI: rank 0 does all the work", command.name)
         return self.rank == 0
-
-    def _log(self) -> None:
-        level = logging.WARNING - 10 * (self.verbose - self.quiet)
-        if self.rank > 0:
-            level = max(level, logging.WARNING)
-        handler = logging.StreamHandler(sys.stderr)
-        where = f"[{self.rank}/{self.size}] " if self.size > 1 else ""
-        handler.setFormatter(_Formatter(where))
-        for name in ("im4d", "imagic4d_core"):
-            logger = logging.getLogger(name)
-            logger.handlers[:] = [handler]
-            logger.setLevel(max(level, logging.DEBUG))
-            logger.propagate = False
 
     @property
     def comm(self) -> "Comm":
@@ -104,11 +91,12 @@ class Run:
     def seed(self) -> int:
         """The given seed, or one drawn now, the same on all ranks, and recorded in the report."""
         if self._seed is None:
+            from imagic4d_cli.logs import log
             from imagic4d_core.rng import draw_seed
 
             self._seed = int(self.comm.bcast(draw_seed()))
             if self.rank == 0:
-                logging.getLogger("im4d").info("seed %d (drawn: give --seed %d to repeat this run)", self._seed, self._seed)
+                log.info("seed %d (drawn: give --seed %d to repeat this run)", self._seed, self._seed)
         return self._seed
 
     @property
@@ -178,20 +166,8 @@ class Run:
     def close(self) -> None:
         """Take the progress bar off the terminal."""
         if self._bar is not None:
-            with contextlib.suppress(Exception):
-                self._bar.close()
+            self._bar.close()
             self._bar = None
-
-
-class _Formatter(logging.Formatter):
-    def __init__(self, where: str) -> None:
-        super().__init__()
-        self.where = where
-
-    def format(self, record: logging.LogRecord) -> str:
-        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        text = f"im4d: {self.where}{level}{record.getMessage()}"
-        return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
 
 
 def pass_run(func: Callable[..., None]) -> Callable[..., None]:

@@ -3,10 +3,12 @@
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 IMAGES = (".hed", ".img", ".mrc", ".mrcs", ".map", ".spi", ".star")
 
@@ -25,7 +27,9 @@ class FileName(click.ParamType):
             self.fail("an empty file name", param, ctx)
         return text
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
         folder = os.path.dirname(incomplete) or "."
         found = []
         try:
@@ -104,7 +108,9 @@ class Symmetry(click.ParamType):
             self.fail(f"{value!r} is not a point group: C1, C2, ... , D2, D3, ... , T, O or I", param, ctx)
         return text
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
         return [CompletionItem(s) for s in self.known if s.startswith(incomplete.upper())]
 
 
@@ -145,7 +151,9 @@ class Words(click.ParamType):
         why = f"could be {' or '.join(sorted(found))}" if found else f"is not one of {', '.join(self.ours)}"
         self.fail(f"{value!r} {why}", param, ctx)
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
         return [CompletionItem(word) for word in self.ours if word.startswith(incomplete.lower())]
 
 
