@@ -418,6 +418,8 @@ def insert_slices(
             fx, fy, fz = math.floor(px), math.floor(py), math.floor(pz)
             base = (int(fz) + 1 + reach) * sz + (int(fx) + 1 + reach) * sx + int(fy) + 1 + LEFT
             w = float(weights[i])
+            if kx == 0 and ky == 0:
+                w *= 0.5  # its own mate: `fold_grid` adds it once more
             if density > 0.0:
                 w *= density * (math.sqrt(kx * kx + ky * ky) + 0.5)
             c = 1.0
@@ -579,3 +581,97 @@ def cross_shells(na, da, nb, db, os, floor_a, floor_b, out):
                 out[s, 0] += f * (ar * br + ai * bi)
                 out[s, 1] += f * (ar * ar + ai * ai)
                 out[s, 2] += f * (br * br + bi * bi)
+
+
+@kernel
+def add_slabs(directions, os, half_width, weight):
+    """Add the Fourier slabs of projections of an object of finite size: the denominator of the exact filter.
+
+    Parameters
+    ----------
+    directions : float64 (n, 3)
+        View directions.
+    os : float
+        Grid cells per Fourier pixel.
+    half_width : float
+        First zero of the slab's profile sinc(x), in Fourier pixels: box / object diameter.
+    weight : float32 (Z, X, Y)
+        Cells (z, x, y >= 0) around the origin; the sum over the slabs is added.
+    """
+    reach = weight.shape[0] // 2
+    h = half_width * os
+    for j in range(directions.shape[0]):
+        dx, dy, dz = directions[j, 0], directions[j, 1], directions[j, 2]
+        for z in range(-reach, reach + 1):
+            for x in range(-reach, reach + 1):
+                c = z * dz + x * dx
+                if abs(dy) > 1e-6:
+                    lo, hi = (-h - c) / dy, (h - c) / dy
+                    if lo > hi:
+                        lo, hi = hi, lo
+                    first = max(0, int(math.ceil(max(lo, -1.0))))
+                    last = min(weight.shape[2] - 1, int(math.floor(min(hi, 1e9))))
+                elif abs(c) < h:
+                    first, last = 0, weight.shape[2] - 1
+                else:
+                    continue
+                for y in range(first, last + 1):
+                    u = abs(c + y * dy) / h
+                    if u < 1e-6:
+                        weight[z + reach, x + reach, y] += 1.0
+                    elif u < 1.0:
+                        weight[z + reach, x + reach, y] += math.sin(math.pi * u) / (math.pi * u)
+
+
+@kernel
+def sample_filter(weight, os, matrices, r_max, least, out):
+    """Exact filters of images: 1 / (slab sum at the points of their slices), by trilinear interpolation.
+
+    Parameters
+    ----------
+    weight : float32 (Z, X, Y)
+        Made by `add_slabs`.
+    matrices : float64 (n, 3, 3)
+    r_max : int
+    least : float
+        Smallest sum: every image lies in its own slab.
+    out : float32 (n, m, m // 2 + 1)
+        Filled up to `r_max`, numpy's order.
+    """
+    reach = weight.shape[0] // 2
+    box = out.shape[1]
+    last = min(r_max, (box - 1) // 2)
+    for i in range(matrices.shape[0]):
+        for kx in range(-last, last + 1):
+            row = kx if kx >= 0 else kx + box
+            for ky in range(last + 1):
+                if kx * kx + ky * ky > r_max * r_max:
+                    break
+                px = os * (kx * matrices[i, 0, 0] + ky * matrices[i, 1, 0])
+                py = os * (kx * matrices[i, 0, 1] + ky * matrices[i, 1, 1])
+                pz = os * (kx * matrices[i, 0, 2] + ky * matrices[i, 1, 2])
+                if py < 0.0:
+                    px, py, pz = -px, -py, -pz
+                x, y, z = int(math.floor(px)), int(math.floor(py)), int(math.floor(pz))
+                fx, fy, fz = px - x, py - y, pz - z
+                s = 0.0
+                for a in range(2):
+                    wa = fz if a else 1.0 - fz
+                    for b in range(2):
+                        wb = wa * (fx if b else 1.0 - fx)
+                        for c in range(2):
+                            s += wb * (fy if c else 1.0 - fy) * weight[z + a + reach, x + b + reach, y + c]
+                out[i, row, ky] = 1.0 / max(s, least)
+
+
+def warmup():
+    """Compile every kernel for the types in use."""
+    from imagic4d_core.forward.project import Projector
+    from imagic4d_core.recon.exact_filter import exact_filters, slab_sum
+    from imagic4d_core.recon.fourier import reconstruct
+
+    pose = np.eye(3)[None]
+    for width in (3, 4):
+        image = Projector(np.ones((8, 8, 8), np.float32), width=width).project(pose)
+        reconstruct(image, pose, width=width)
+    exact_filters(slab_sum(pose, 8, 3, 6.0), pose, 8, 3)

@@ -242,6 +242,7 @@ class Accumulator:
         mask_radius: float | None = None,
         mask_edge: float = 3.0,
         out_box: int | None = None,
+        factor: float | None = None,
     ) -> NDArray[np.float32]:
         """Make the volume of one set of sums.
 
@@ -258,6 +259,8 @@ class Accumulator:
             Soft spherical mask in pixels of the full box.
         out_box : int, optional
             Box of the result, same field of view (default: the full box).
+        factor : float, optional
+            Multiply the numerator by it and divide by nothing: back-projection of images that are filtered already.
 
         Returns
         -------
@@ -266,10 +269,12 @@ class Accumulator:
         """
         g = self.grid
         n, d = self.normalised(num, den)
+        if factor is not None:
+            d = np.full_like(d, 1.0 / factor)
         means = self._shells(d)
         extra = np.zeros((len(means), 2))
         extra[:, 1] = FLOOR * means
-        if ssnr is not None:
+        if ssnr is not None and factor is None:
             s = np.asarray(ssnr, dtype=np.float64)
             s = np.append(s, np.full(max(0, len(means) - len(s)), s[-1]))[: len(means)]
             with np.errstate(divide="ignore"):
