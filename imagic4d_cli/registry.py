@@ -21,6 +21,14 @@ GROUPS = ("The 4D scheme", "Files", "Truth and comparison", "Pictures", "Houseke
 _C = "imagic4d_cli.commands."
 
 TABLE: dict[str, Entry] = {
+    "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
+    "copy": Entry(_C + "copy:cli", "Files", "Copy images, with their headers.", ("copy-image",)),
+    "threed-copy": Entry(_C + "threed_copy:cli", "Files", "Copy volumes, with their headers."),
+    "convert": Entry(_C + "convert:cli", "Files", "Convert between IMAGIC and MRC, and from SPIDER.", ("em2em",)),
+    "validate": Entry(_C + "validate:cli", "Files", "Check files against the rules of their format."),
+    "show": Entry(_C + "show:cli", "Pictures", "Show images and volumes as a picture or as text."),
+    "plot": Entry(_C + "plot:cli", "Pictures", "Plot FSC curves, orientation maps, class sizes, convergence."),
+    "report": Entry(_C + "report:cli", "Pictures", "Write the HTML report of a refine run, and its summary picture."),
     "warmup": Entry(_C + "warmup:cli", "Housekeeping", "Compile all kernels, so that the next commands start at once."),
 }
 

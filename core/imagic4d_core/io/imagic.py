@@ -172,6 +172,15 @@ class ImagicFile:
             f"(word 61, sections, is {izlp}); the two files do not belong together or headers are missing"
         )
 
+    @property
+    def plain(self) -> bool:
+        """Whether densities lie in the file as they are written here (little-endian)."""
+        return self.order == "<" or self.layout.dtype.itemsize == 1
+
+    def place(self, image: int) -> tuple[int, int]:
+        """File descriptor and byte offset of an image's densities."""
+        return self._img_fd, image * self.layout.plane
+
     def read_raw(self, start: int, stop: int) -> NDArray:
         """Images `start` to `stop` (0-based, excluded) as stored, native byte order, shape (n, lines, pixels)."""
         lay = self.layout

@@ -150,7 +150,8 @@ class MrcFile:
         used = voxel if lay.is_volumes else voxel[:2]
         if min(used) > 0:
             if max(used) - min(used) <= 0.01 * max(used):
-                lay.pixel_size = voxel[0]
+                # the cell is float32: digits beyond it are noise
+                lay.pixel_size = float(f"{voxel[0]:.7g}")
             else:
                 lay.notes.append("voxel sizes differ: " + " x ".join(f"{v:.4g}" for v in used) + " A; none is used")
         start = [int(head[k]) for k in ("nxstart", "nystart", "nzstart")]
@@ -160,7 +161,17 @@ class MrcFile:
         if not any(origin):
             origin = [by_axis.get(k + 1, 0) * voxel[k] for k in range(3)]
         self.origin = tuple(origin)
+        self.statistics = tuple(float(head[k]) for k in ("dmin", "dmax", "dmean", "rms"))
         self.start = tuple(by_axis.get(k, 0) for k in (1, 2, 3))
+
+    @property
+    def plain(self) -> bool:
+        """Whether sections lie in the file one behind the other, in a type that is written here."""
+        return self.axes == (0, 1, 2) and self.mode != 3 and self.layout.dtype.str[0] in "<|"
+
+    def place(self, image: int) -> tuple[int, int]:
+        """File descriptor and byte offset of an image's densities."""
+        return self._fd, self.offset + image * self.layout.plane
 
     def read_raw(self, start: int, stop: int) -> NDArray:
         """Images or sections `start` to `stop`, native byte order, IMAGIC's line order, shape (n, lines, pixels)."""

@@ -4,6 +4,7 @@ Reading is by windows, writing goes to temporary names that are renamed together
 in IMAGIC's line order (first line on top), with the centre at index ``N // 2``.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from imagic4d_core.io.locations import Locations, parse_locations, split_spec
 from imagic4d_core.io.writer import StackWriter, create_stack, replace_headers
 
 __all__ = ["Stack", "StackWriter", "check_finite", "create_stack", "open_stack", "read_stack", "replace_headers", "write_stack"]
+
+log = logging.getLogger(__name__)
 
 #: Bytes of float32 densities handled at a time by jobs that stream.
 BLOCK_BYTES = 1 << 25
@@ -129,7 +132,7 @@ class Stack:
             raise ValueError(f"{self.path}: {start}..{stop} is not inside 0..{count}")
         return start, stop
 
-    def _runs(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    def runs(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Contiguous runs (place in the output, start, stop in the file) of images `start` to `stop`."""
         if self._index is None:
             yield 0, start, stop
@@ -143,7 +146,7 @@ class Stack:
     def read_raw(self, start: int = 0, stop: int | None = None) -> NDArray:
         """Images as stored (any type), native byte order, shape (n, lines, pixels)."""
         start, stop = self._check(start, stop, self.n_images)
-        parts = [self.reader.read_raw(a, b) for _, a, b in self._runs(start, stop)]
+        parts = [self.reader.read_raw(a, b) for _, a, b in self.runs(start, stop)]
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty((0, self.lines, self.pixels), self.dtype)
@@ -199,7 +202,7 @@ class Stack:
         For MRC and SPIDER they are made up; poses come from the STAR file beside an MRC file.
         """
         start, stop = self._check(start, stop, self.n_images)
-        parts = [self._file_headers(a, b) for _, a, b in self._runs(start, stop)]
+        parts = [self._file_headers(a, b) for _, a, b in self.runs(start, stop)]
         h = np.concatenate(parts) if parts else self._file_headers(0, 0)
         from imagic4d_core.io.header import set_geometry
 
@@ -219,7 +222,7 @@ class Stack:
         if self.nblocks == 1:
             return None
         start, stop = self._check(start, stop, self.n_images)
-        return np.concatenate([self.reader.extra_headers(a, b) for _, a, b in self._runs(start, stop)])
+        return np.concatenate([self.reader.extra_headers(a, b) for _, a, b in self.runs(start, stop)])
 
     @property
     def nblocks(self) -> int:
@@ -293,7 +296,10 @@ def open_stack(
                 index = (volumes[:, None] * layout.sections + np.arange(layout.sections)).ravel()
             if len(index) == layout.n_images and np.array_equal(index, np.arange(layout.n_images)):
                 index = None
-        return Stack(reader, index, as_images)
+        stack = Stack(reader, index, as_images)
+        for note in stack.notes:
+            log.info("%s: %s", stack.path, note)
+        return stack
     except Im4dError:
         reader.close()
         raise

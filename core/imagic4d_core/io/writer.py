@@ -90,6 +90,8 @@ class StackWriter:
         #: per image: mean, variance, minimum, maximum, and 1 = written, statistics known, 2 = copied, keep the header's
         self._seen = np.zeros((self.n_images, 5))
         self._sync = True
+        #: MRC header statistics (minimum, maximum, mean, rms) to keep where densities were copied byte by byte
+        self.statistics: tuple[float, float, float, float] | None = None
         names = self._on_root(self._make_temps)
         self._data_tmp, self._head_tmp = names
         self._data_fd = os.open(self._data_tmp, os.O_RDWR)
@@ -202,7 +204,7 @@ class StackWriter:
         self.write(start * self.sections, data.reshape(-1, self.lines, self.pixels))
 
     def copy_bytes(self, source_fd: int, source_offset: int, start: int, count: int, source: str | os.PathLike) -> None:
-        """Copy the densities of `count` images, from `start` on, byte by byte from another file; headers keep their statistics."""
+        """Copy densities of `count` images, from `start` on, byte by byte from another file; headers keep their statistics."""
         self._span(start, count)
         place, size = self.offset + start * self.plane, count * self.plane
         copy_range(source_fd, source_offset, self._data_fd, place, size, source, self.path)
@@ -294,7 +296,7 @@ class StackWriter:
     def _finish_mrc(self, seen: NDArray[np.float64], parts: list[Any]) -> list[tuple[Path, Path]]:
         from imagic4d_core.geometry.poses import Poses
 
-        statistics = (0.0, -1.0, -2.0, -1.0)
+        statistics = self.statistics or (0.0, -1.0, -2.0, -1.0)
         if (seen[:, 4] == 1).all() and np.isfinite(seen).all():
             mean = float(seen[:, 0].mean())
             rms = float(np.sqrt((seen[:, 1] + np.square(seen[:, 0] - mean)).mean()))
@@ -341,7 +343,8 @@ class StackWriter:
 def create_stack(
     path: str | os.PathLike, objects: int, sections: int, lines: int, pixels: int, *, pixel_size: float | None = None,
     overwrite: bool = False, comm: Any = SERIAL, dtype: DTypeLike = np.float32, rows: str = "centre",
-    type_word: str | None = None, nblocks: int = 1, origin: tuple[float, float, float] = (0.0, 0.0, 0.0), volumes: bool | None = None,
+    type_word: str | None = None, nblocks: int = 1, origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    volumes: bool | None = None,
 ) -> StackWriter:  # fmt: skip
     """Begin to write a stack of images (`sections` 1) or volumes.
 

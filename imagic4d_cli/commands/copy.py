@@ -1,0 +1,33 @@
+"""im4d copy."""
+
+import click
+
+from imagic4d_cli import options as opt
+from imagic4d_cli.run import Run, pass_run
+
+
+@click.command("copy")
+@opt.src
+@opt.dst
+@opt.loc
+@opt.common_serial
+@pass_run
+def cli(run: Run, src: str, dst: str, loc: object) -> None:
+    """Copy images, with their headers.
+
+    Locations count images, and the sections of volumes one by one; without locations a file of volumes stays one. NAME,3,5 and
+    --loc 3-5,9,20- select. With OUTPUT,10 images from location 10 on of an existing file are replaced, or the file grows at its
+    end; it changes in one step or not at all. The output's extension decides its format: none, .hed: IMAGIC; .mrc, .mrcs,
+    .map: MRC, with poses in a STAR file beside it. Within one format and type densities are copied byte by byte.
+
+    \b
+    Examples:
+      im4d copy particles.hed good.hed --loc 3-5,9,20-
+      im4d copy particles,1,100 first100
+      im4d copy new.hed particles,10
+
+    See also: threed-copy, convert, info.
+    """
+    from imagic4d_core.jobs.copying import copy
+
+    run.report(copy(src, dst, loc=loc, **run.job_kwargs()))
