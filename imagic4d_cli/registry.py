@@ -21,11 +21,26 @@ GROUPS = ("The 4D scheme", "Files", "Truth and comparison", "Pictures", "Houseke
 _C = "imagic4d_cli.commands."
 
 TABLE: dict[str, Entry] = {
+    "forward": Entry(
+        _C + "forward:cli", "The 4D scheme", "Project 3Ds, with the Euler angles and the 3D of each projection in its header.",
+        ("threed-forward",),
+    ),  # fmt: skip
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
     "copy": Entry(_C + "copy:cli", "Files", "Copy images, with their headers.", ("copy-image",)),
     "threed-copy": Entry(_C + "threed_copy:cli", "Files", "Copy volumes, with their headers."),
     "convert": Entry(_C + "convert:cli", "Files", "Convert between IMAGIC and MRC, and from SPIDER.", ("em2em",)),
     "validate": Entry(_C + "validate:cli", "Files", "Check files against the rules of their format."),
+    "simulate": Entry(_C + "simulate:cli", "Truth and comparison", "Simulate images with known truth from one or several 3Ds."),
+    "compare": Entry(_C + "compare:cli", "Truth and comparison", "Score poses, memberships and volumes against known truth."),
+    "fsc": Entry(
+        _C + "fsc:cli",
+        "Truth and comparison",
+        "Fourier shell correlation of volumes, ring correlation of images.",
+        ("fourier-shell-correlation", "f-s-c"),
+    ),
+    "threed-test": Entry(
+        _C + "threed_test:cli", "Truth and comparison", "Make test volumes whose projections are known exactly."
+    ),
     "show": Entry(_C + "show:cli", "Pictures", "Show images and volumes as a picture or as text."),
     "plot": Entry(_C + "plot:cli", "Pictures", "Plot FSC curves, orientation maps, class sizes, convergence."),
     "report": Entry(_C + "report:cli", "Pictures", "Write the HTML report of a refine run, and its summary picture."),

@@ -88,7 +88,9 @@ def bit_threshold(n_eff: NDArray, bits: float) -> F64:
 
 
 def first_crossing(frequency: F64, curve: F64, threshold: F64) -> float:
-    """Where a curve first falls below a threshold, by linear interpolation; shell 0 is not looked at.
+    """Where a curve first falls below a threshold, by linear interpolation.
+
+    Shell 0 is not looked at, nor are shells whose threshold is 1 or more (too few voxels to tell anything).
 
     Returns
     -------
@@ -96,13 +98,13 @@ def first_crossing(frequency: F64, curve: F64, threshold: F64) -> float:
         0 when shell 1 lies below already, the last frequency when no shell does.
     """
     gap = curve - threshold
-    below = np.flatnonzero(~(gap[1:] >= 0)) + 1  # a NaN counts as below
+    below = np.flatnonzero(~(gap[1:] >= 0) & (threshold[1:] < 1)) + 1  # a NaN counts as below
     if not len(below):
         return float(frequency[-1])
     i = int(below[0])
     if i == 1:
         return 0.0
-    if not np.isfinite(gap[i]):
+    if not np.isfinite(gap[i]) or gap[i - 1] < 0:
         return float(frequency[i - 1])
     part = gap[i - 1] / (gap[i - 1] - gap[i])
     return float(frequency[i - 1] + part * (frequency[i] - frequency[i - 1]))

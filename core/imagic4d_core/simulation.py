@@ -240,6 +240,18 @@ def parse_populations(text: Sequence[float] | str | None) -> tuple[float, ...] |
         raise UsageError(f"populations must be numbers separated by commas, not {text!r}") from None
 
 
+def parse_defocus(text: str | Sequence[float]) -> tuple[float, float]:
+    """Range of underfocus in angstrom from ``LOW,HIGH``, or from one number."""
+    parts = text.split(",") if isinstance(text, str) else list(text)
+    try:
+        values = [float(p) for p in parts]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 2) or values[0] > values[-1]:
+        raise UsageError(f"defocus must be LOW,HIGH in angstrom, such as 10000,30000, not {text!r}")
+    return values[0], values[-1]
+
+
 def parse_preferred(text: str | None) -> Preferred | None:
     """Preferred views from ``FRACTION,DEGREES[,AXIS]``; AXIS is x, y or z."""
     if not text:
