@@ -18,7 +18,9 @@ def numbers(values: Any) -> np.ndarray:
     return np.array([np.nan if v is None else float(v) for v in (values or [])], dtype=np.float64)
 
 
-def draw_fsc(ax: "Axes", curves: Sequence[Mapping[str, Any]], pixel_size: float | None = None, *, prefix: str = "3D", legend: bool = True) -> None:
+def draw_fsc(
+    ax: "Axes", curves: Sequence[Mapping[str, Any]], pixel_size: float | None = None, *, prefix: str = "3D", legend: bool = True
+) -> None:
     """FSC curves with the 0.5, 0.143 and half-bit thresholds.
 
     Parameters
@@ -46,7 +48,12 @@ def draw_fsc(ax: "Axes", curves: Sequence[Mapping[str, Any]], pixel_size: float 
     for level in (0.5, 0.143):
         ax.axhline(level, color=FAINT, lw=1.0, ls=(0, (4, 2)), zorder=0)
         ax.text(1.0, level + 0.01, f"{level:g}", ha="right", va="bottom", fontsize=7.5)
-    ax.set(xlim=(0, 1), ylim=(max(-0.3, min(-0.05, low - 0.02)), 1.03), xlabel="spatial frequency (fraction of Nyquist)", ylabel="FSC")
+    ax.set(
+        xlim=(0, 1),
+        ylim=(max(-0.3, min(-0.05, low - 0.02)), 1.03),
+        xlabel="spatial frequency (fraction of Nyquist)",
+        ylabel="FSC",
+    )
     if pixel_size:
         top = ax.secondary_xaxis("top")
         ticks = np.array([0.125, 0.25, 0.5, 0.75, 1.0])
@@ -58,7 +65,9 @@ def draw_fsc(ax: "Axes", curves: Sequence[Mapping[str, Any]], pixel_size: float 
         ax.legend(handles, labels, ncols=max(1, -(-len(labels) // 11)), loc="lower left" if len(labels) < 8 else "best")
 
 
-def fsc_figure(curves: Sequence[Mapping[str, Any]], pixel_size: float | None = None, *, title: str = "", prefix: str = "3D") -> "Figure":
+def fsc_figure(
+    curves: Sequence[Mapping[str, Any]], pixel_size: float | None = None, *, title: str = "", prefix: str = "3D"
+) -> "Figure":
     """Figure of `draw_fsc`; the legend stands beside the curves where there are many."""
     figure = new_figure(7.2, 3.6)
     ax = figure.add_subplot()
@@ -115,9 +124,17 @@ def draw_sizes(ax: "Axes", journal: Sequence[Mapping[str, Any]], truth: Sequence
     ax.stackplot(iterations, table.T, colors=colours, alpha=0.75, lw=0.8, edgecolor="white")
     edges = np.concatenate([[0.0], np.cumsum(table[-1])])
     for k, size in enumerate(table[-1]):
-        if size > 0.04 * edges[-1]:
+        if size > 0.06 * edges[-1]:
             at = 0.5 * (edges[k] + edges[k + 1])
-            ax.annotate(str(k + 1), (iterations[-1], at), (5, 0), textcoords="offset points", va="center", color=colours[k], fontweight="bold")
+            ax.annotate(
+                str(k + 1),
+                (iterations[-1], at),
+                (5, 0),
+                textcoords="offset points",
+                va="center",
+                color=colours[k],
+                fontweight="bold",
+            )
     total = edges[-1]
     if truth is not None and len(truth):
         for edge in np.cumsum(sorted(truth, reverse=True))[:-1]:
@@ -171,7 +188,9 @@ def convergence_figure(journal: Sequence[Mapping[str, Any]], truth: Sequence[int
     """Class sizes, membership moves and resolution against the iteration, side by side."""
     figure = new_figure(10.8, 2.9)
     axes = figure.subplots(1, 3)
-    for ax, draw, title in zip(axes, (draw_sizes, draw_moves, draw_progress), ("class sizes", "moves", "resolution"), strict=True):
+    for ax, draw, title in zip(
+        axes, (draw_sizes, draw_moves, draw_progress), ("class sizes", "moves", "resolution"), strict=True
+    ):
         if draw is draw_sizes:
             draw_sizes(ax, journal, truth)
         else:

@@ -87,7 +87,9 @@ def to_rgb(picture: U8) -> U8:
     return picture
 
 
-def tile(pictures: Sequence[U8], columns: int, gap: int = 4, below: int = 0, background: int = 255) -> tuple[U8, list[tuple[int, int]]]:
+def tile(
+    pictures: Sequence[U8], columns: int, gap: int = 4, below: int = 0, background: int = 255
+) -> tuple[U8, list[tuple[int, int]]]:
     """Lay pictures out in rows.
 
     Parameters

@@ -35,15 +35,21 @@ def _volumes(figure: "Figure", run: Run, left: float, right: float, top: float, 
     heads = ["surface, from +z", "surface, from −x", "central section", "sum along z"]
     if true:
         heads = ["3D", "truth", "3D", "truth", "3D: sum along z", "truth: sum along z"]
-    height = min((top - bottom) / len(chosen), 0.215)
+        # few 3Ds: no sums, but larger surfaces
+        heads = heads[: 6 if len(chosen) > 3 else 4]
     width = (right - left - 0.05) / len(heads)
+    height = min((top - bottom) / len(chosen), width * 1.7)
     for row, t in enumerate(chosen):
         y = top - (row + 1) * height
         other = true.get(t.number)
         cells = [t.surfaces[0], t.surfaces[1], t.sections[0], t.projections[0]]
         if true:
-            pairs = [(t.surfaces[0], other and other.surfaces[0]), (t.surfaces[1], other and other.surfaces[1]), (t.projections[0], other and other.projections[0])]
-            cells = [p for pair in pairs for p in pair]
+            pairs = [
+                (t.surfaces[0], other and other.surfaces[0]),
+                (t.surfaces[1], other and other.surfaces[1]),
+                (t.projections[0], other and other.projections[0]),
+            ]
+            cells = [p for pair in pairs for p in pair][: len(heads)]
         n = sizes.get(t.number, 0)
         figure.text(left, y + 0.62 * height, f"3D {t.number}", color=colour_of(t.number), fontsize=11, fontweight="bold")
         figure.text(left, y + 0.62 * height - 0.022, f"{n} images", fontsize=8)
@@ -56,7 +62,7 @@ def _volumes(figure: "Figure", run: Run, left: float, right: float, top: float, 
 
 
 def _examples(figure: "Figure", run: Run, left: float, right: float, top: float, height: float) -> None:
-    per = 3
+    per = 2
     groups = list(dict.fromkeys(e.group for e in run.examples))
     if not groups:
         figure.text(left, top - 0.03, "No examples: images or re-projections are missing.", fontsize=9)
@@ -70,7 +76,13 @@ def _examples(figure: "Figure", run: Run, left: float, right: float, top: float,
             for side, picture in enumerate((e.image, e.reprojection)):
                 ax = figure.add_axes((x0 + (2 * k + side) * cell, top - height, 0.97 * cell, height))
                 _show(ax, picture)
-            figure.text(x0 + 2 * k * cell, top - height - 0.012, f"{e.location}: {e.ccc:.2f}", fontsize=7.5, color=colour_of(max(e.ref3d, 1)))
+            figure.text(
+                x0 + 2 * k * cell,
+                top - height - 0.012,
+                f"{e.location}: {e.ccc:.2f}",
+                fontsize=7.5,
+                color=colour_of(max(e.ref3d, 1)),
+            )
 
 
 def overview_figure(run: Run) -> "Figure":
@@ -84,8 +96,15 @@ def overview_figure(run: Run) -> "Figure":
     figure.set_layout_engine("none")
     s = run.summary
     title = f"4D refinement of {s.get('input', run.name)}"
-    facts = [f"{s['images']} images" if s.get("images") else "", f"box {s['box']}" if s.get("box") else "", f"{run.pixel_size:g} Å per pixel" if run.pixel_size else ""]
-    facts += [f"{s['iterations']} iterations" if s.get("iterations") else "", "converged" if s.get("converged") else "not converged" if "converged" in s else ""]
+    facts = [
+        f"{s['images']} images" if s.get("images") else "",
+        f"box {s['box']}" if s.get("box") else "",
+        f"{run.pixel_size:g} Å per pixel" if run.pixel_size else "",
+    ]
+    facts += [
+        f"{s['iterations']} iterations" if s.get("iterations") else "",
+        "converged" if s.get("converged") else "not converged" if "converged" in s else "",
+    ]
     figure.text(0.025, 0.962, title, fontsize=15, fontweight="bold")
     figure.text(0.025, 0.937, ", ".join(f for f in facts if f), fontsize=9.5)
     said = str(s.get("statement") or "")
@@ -95,15 +114,18 @@ def overview_figure(run: Run) -> "Figure":
     if run.fsc and not run.fsc.get("independent", False):
         said += " FSC halves share references: not independent."
     figure.text(0.025, 0.925, "\n".join(textwrap.wrap(said, 190)[:3]), fontsize=10, va="top")
-    _volumes(figure, run, 0.025, 0.56, 0.855, 0.2)
+    _volumes(figure, run, 0.025, 0.56, 0.855, 0.215)
 
     ax = figure.add_axes((0.615, 0.585, 0.36, 0.25))
     if run.fsc.get("volumes"):
         draw_fsc(ax, run.fsc["volumes"], run.pixel_size, legend=len(run.fsc["volumes"]) <= 10)
     else:
         ax.text(0.5, 0.5, "no FSC", ha="center", va="center")
-    ax.set_title("FSC of half sets" if not run.fsc.get("independent", False) else "FSC of independent half sets", pad=16 if run.pixel_size else 6)
-    left, right = figure.add_axes((0.615, 0.295, 0.155, 0.19)), figure.add_axes((0.815, 0.295, 0.13, 0.19))
+    ax.set_title(
+        "FSC of half sets" if not run.fsc.get("independent", False) else "FSC of independent half sets",
+        pad=16 if run.pixel_size else 6,
+    )
+    left, right = figure.add_axes((0.615, 0.295, 0.155, 0.19)), figure.add_axes((0.828, 0.295, 0.118, 0.19))
     if run.journal:
         draw_sizes(left, run.journal, run.truth.sizes if run.truth else None)
         draw_moves(right, run.journal)
@@ -123,7 +145,7 @@ def overview_figure(run: Run) -> "Figure":
         for ax in axes:
             ax.axis("off")
         axes[0].text(0, 0.5, "no Euler angles in the headers")
-    _examples(figure, run, 0.025, 0.585, 0.155, 0.085)
+    _examples(figure, run, 0.025, 0.575, 0.15, 0.105)
     return figure
 
 

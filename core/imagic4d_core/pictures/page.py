@@ -8,49 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from imagic4d_core.pictures.css import CSS
 from imagic4d_core.pictures.curves import confidence_figure, convergence_figure, fsc_figure
 from imagic4d_core.pictures.png import data_uri, encode_png
 from imagic4d_core.pictures.rundata import Run, VolumeTiles, plain_words
 from imagic4d_core.pictures.sphere import orientation_figure
 from imagic4d_core.pictures.style import colour_of, figure_svg, figures
-
-CSS = """
-:root { --paper:#fdfdfc; --card:#ffffff; --ink:#1f2429; --soft:#5c6670; --faint:#c3c9d0; --rule:#e2e5e8; --good:#2f7d54; --bad:#b04a2f;
-  --note:#55708c; --sans:'DejaVu Sans','Segoe UI','Helvetica Neue',Arial,sans-serif; }
-@media (prefers-color-scheme: dark) { :root { --paper:#16191c; --card:#1e2226; --ink:#e3e6e8; --soft:#9aa4ad; --faint:#515a63; --rule:#30363c;
-  --good:#6cc096; --bad:#e08b6d; --note:#93b1d0; } }
-@media print { :root { --paper:#fff; --card:#fff; --ink:#111; --soft:#444; --faint:#bbb; --rule:#ccc; --good:#1d6b43; --bad:#96361d; --note:#34506d; }
-  section, figure, tr { break-inside: avoid; } }
-* { box-sizing: border-box; }
-body { margin:0; background:var(--paper); color:var(--ink); font:15px/1.5 var(--sans); }
-main { max-width:1120px; margin:0 auto; padding:28px 24px 48px; }
-h1 { font-size:24px; margin:0 0 2px; font-weight:600; } h2 { font-size:18px; margin:40px 0 6px; font-weight:600; }
-h3 { font-size:14px; margin:0; font-weight:600; }
-p { margin:6px 0; max-width:76ch; } .sub, figcaption, .cap { color:var(--soft); font-size:13px; } figcaption { max-width:92ch; }
-.said { border:1px solid var(--rule); border-left:4px solid var(--note); background:var(--card); padding:12px 18px; margin:18px 0; border-radius:4px; }
-.said p.first { font-size:17px; max-width:none; } .said ul { list-style:none; padding:0; margin:8px 0 0; } .said li { padding:2px 0 2px 24px; position:relative; }
-.said li::before { position:absolute; left:2px; font-weight:700; } li.good::before { content:"\\2713"; color:var(--good); }
-li.bad::before { content:"\\2717"; color:var(--bad); } li.note::before { content:"i"; color:var(--note); left:6px; }
-table { border-collapse:collapse; font-size:13.5px; font-variant-numeric:tabular-nums; margin:8px 0; }
-th, td { padding:4px 12px 4px 0; text-align:right; border-bottom:1px solid var(--rule); vertical-align:top; } th { font-weight:600; color:var(--soft); }
-th:first-child, td:first-child, td.text, th.text { text-align:left; } td.text { max-width:70ch; overflow-wrap:anywhere; }
-.wide { overflow-x:auto; }
-.dot { display:inline-block; width:11px; height:11px; border-radius:50%; margin-right:7px; vertical-align:-1px; }
-.vol { background:var(--card); border:1px solid var(--rule); border-radius:4px; padding:8px 10px 10px; margin:8px 0; }
-.vol .cap { margin-left:8px; font-weight:400; }
-.tiles { display:grid; grid-template-columns:1.3fr 1.3fr repeat(6,1fr); gap:6px; align-items:center; margin-top:4px; }
-.tiles + .tiles { margin-top:6px; padding-top:4px; border-top:1px dashed var(--rule); }
-.beside { display:grid; grid-template-columns:repeat(auto-fit,minmax(430px,1fr)); gap:18px; }
-.tiles figure { margin:0; } .tiles img { width:100%; display:block; border-radius:2px; }
-.tiles figcaption { font-size:11px; text-align:center; line-height:1.3; padding-top:2px; }
-.who { grid-column:1/-1; font-size:12.5px; color:var(--soft); }
-figure { margin:10px 0; } figure svg { width:100%; height:auto; display:block; color:var(--ink); overflow:visible; }
-figure svg image { image-rendering:auto; }
-.pairs { display:flex; flex-wrap:wrap; gap:10px; margin:4px 0 14px; } .pairs figure { margin:0; width:168px; }
-.pairs .two { display:flex; gap:3px; } .pairs img { width:82px; display:block; border-radius:2px; } .pairs figcaption { font-size:11.5px; }
-.gone { color:var(--bad); } footer { margin-top:44px; border-top:1px solid var(--rule); padding-top:10px; color:var(--soft); font-size:12.5px; }
-@media (max-width:760px) { .tiles { grid-template-columns:repeat(3,1fr); } }
-"""
 
 
 def _e(text: Any) -> str:
@@ -75,7 +38,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[int
     """HTML table; cells are HTML already. Columns in `text` are set to the left."""
 
     def cells(row: Sequence[str], tag: str) -> str:
-        return "".join(f'<{tag}{" class=" + chr(34) + "text" + chr(34) if k in text else ""}>{c}</{tag}>' for k, c in enumerate(row))
+        return "".join(
+            f"<{tag}{' class=' + chr(34) + 'text' + chr(34) if k in text else ''}>{c}</{tag}>" for k, c in enumerate(row)
+        )
 
     body = "\n".join(f"<tr>{cells(r, 'td')}</tr>" for r in rows)
     return f'<div class="wide"><table><thead><tr>{cells(head, "th")}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
@@ -102,7 +67,7 @@ def _freq(value: Any, pixel_size: float | None) -> str:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not np.isfinite(value):
         return "–"
     if pixel_size and value > 0:
-        return f"{value:.2f} ({2 * pixel_size / value:.3g} Å)"
+        return f"{value:.2f} ({2 * pixel_size / value:#.3g} Å)"
     return f"{value:.2f}"
 
 
@@ -111,8 +76,8 @@ def _head(run: Run) -> str:
     facts = []
     for key, words in (("images", "{:,} images"), ("box", "box {}"), ("iterations", "{} iterations"), ("seed", "seed {}")):
         if s.get(key) is not None:
-            value = s[key]
-            facts.append(words.format(value if key != "images" or not isinstance(value, int) else value).replace(",", "\u202f"))
+            # a narrow space between thousands
+            facts.append(words.format(s[key]).replace(",", "\u202f"))
     if run.pixel_size:
         facts.insert(2, f"{run.pixel_size:g} Å per pixel")
     source = f" of {_e(s['input'])}" if s.get("input") else ""
@@ -120,11 +85,16 @@ def _head(run: Run) -> str:
     items = "".join(f'<li class="{kind}">{_e(text)}</li>' for kind, text in plain_words(run))
     truth = ""
     if run.truth and run.truth.scores:
-        truth = '<p>Against the truth: ' + ", ".join(f"{_e(k)} <b>{_e(v)}</b>" for k, v in run.truth.scores) + ".</p>"
+        truth = "<p>Against the truth: " + ", ".join(f"{_e(k)} <b>{_e(v)}</b>" for k, v in run.truth.scores) + ".</p>"
     missing = "".join(f"<li>{_e(m)}</li>" for m in run.missing)
-    missing = f'<div class="said"><p>Some files of this run are missing or cannot be read; the page shows the rest.</p><ul>{missing}</ul></div>' if missing else ""
+    missing = (
+        '<div class="said"><p>Some files of this run are missing or cannot be read; the page shows the rest.</p>'
+        f"<ul>{missing}</ul></div>"
+        if missing
+        else ""
+    )
     return (
-        f"<h1>4D refinement{source}</h1>\n<p class=\"sub\">{_e(run.name)} · {' · '.join(_e(f) for f in facts)}</p>\n"
+        f'<h1>4D refinement{source}</h1>\n<p class="sub">{_e(run.name)} · {" · ".join(_e(f) for f in facts)}</p>\n'
         f'<div class="said">{said}{truth}<ul>{items}</ul></div>\n{missing}'
     )
 
@@ -156,11 +126,23 @@ def _volume_table(run: Run) -> str:
         return _gone("summary.json lists no 3Ds.")
     head = ["3D", "images", "%", "half-bit", "FSC 0.143", "FSC 0.5", "mean CCC", "mean confidence", "remarks"]
     unit = "frequency as a fraction of Nyquist" + (" and resolution in ångström" if run.pixel_size else "")
-    return table(head, rows, text=(8,)) + f'<p class="cap">half-bit, FSC 0.143, FSC 0.5: where the half sets fall below that threshold, {unit}.</p>'
+    return (
+        table(head, rows, text=(8,))
+        + f'<p class="cap">half-bit, FSC 0.143, FSC 0.5: where the half sets fall below that threshold, {unit}.</p>'
+    )
 
 
 def _tiles(t: VolumeTiles, who: str) -> str:
-    names = ["surface from +z", "surface from −x", "section ⊥ z", "section ⊥ x", "section ⊥ y", "sum along z", "sum along x", "sum along y"]
+    names = [
+        "surface from +z",
+        "surface from −x",
+        "section ⊥ z",
+        "section ⊥ x",
+        "section ⊥ y",
+        "sum along z",
+        "sum along x",
+        "sum along y",
+    ]
     cells = "".join(
         f"<figure>{_img(p, f'{who}, {name}')}<figcaption>{name}</figcaption></figure>"
         for p, name in zip([*t.surfaces, *t.sections, *t.projections], names, strict=True)
@@ -191,7 +173,8 @@ def _volumes(run: Run) -> str:
         parts.append(f'<div class="vol"><h3>{_name(t.number)}<span class="cap">{_e(", ".join(words))}</span></h3>{body}</div>')
     note = (
         "Surfaces enclose the density above a level found by Otsu's criterion; sections go through the centre of the box; "
-        "x runs down the lines of a file, y along its pixels, z through its sections. All 3Ds are shown at one scale; only the central part "
+        "x runs down the lines of a file, y along its pixels, z through its sections. All 3Ds are shown at "
+        "one scale; only the central part "
         "of the box that holds the object is drawn."
     )
     if run.truth and run.truth.tiles:
@@ -222,7 +205,8 @@ def _convergence(run: Run) -> str:
         return _gone("journal.jsonl is not there or empty.")
     figure = convergence_figure(run.journal, run.truth.sizes if run.truth else None)
     words = (
-        "Left: images in each 3D, stacked, by iteration. Middle: images whose membership changed, and the median change of their Euler angles. "
+        "Left: images in each 3D, stacked, by iteration. Middle: images whose membership changed, and the "
+        "median change of their Euler angles. "
         "Right: frequency where each 3D's halves fall to FSC 0.5, with the band limit of the search. "
         "Signs above the frame: ✕ a 3D was killed, ∧ two were merged, ∨ one was split."
     )
@@ -236,7 +220,8 @@ def _orientations(run: Run) -> str:
         return _gone("images.hed/.img carries no Euler angles.")
     figure = orientation_figure(run.directions, columns=3)
     words = (
-        "View directions on two hemispheres in equal-area projection (x down, y to the right; circles at 30° and 60° from the pole). "
+        "View directions on two hemispheres in equal-area projection (x down, y to the right; circles at 30° "
+        "and 60° from the pole). "
         "Grey: density against uniform; points: single images. A blank region is a view that no image shows."
     )
     return _figure(figure_svg(figure, "ori", "Orientation maps"), words)
@@ -249,13 +234,17 @@ def _examples(run: Run) -> str:
     for group in dict.fromkeys(e.group for e in run.examples):
         chosen = [e for e in run.examples if e.group == group]
         cells = "".join(
-            f'<figure><div class="two">{_img(e.image, f"image {e.location}")}{_img(e.reprojection, f"re-projection {e.location}")}</div>'
+            f'<figure><div class="two">{_img(e.image, f"image {e.location}")}'
+            f"{_img(e.reprojection, f're-projection {e.location}')}</div>"
             f'<figcaption><span class="dot" style="background:{colour_of(max(e.ref3d, 1))}"></span>image {e.location} · '
             f"{_num(e.ccc)}</figcaption></figure>"
             for e in chosen
         )
         parts.append(f'<h3>{_e(group)} by CCC3D</h3><div class="pairs">{cells}</div>')
-    words = '<p class="cap">Left: the image, moved to its found centre; right: the projection of its 3D in the found direction. Number: CCC3D; dot: colour of the 3D.</p>'
+    words = (
+        '<p class="cap">Left: the image, moved to its found centre; right: the projection of its 3D in the found direction. '
+        "Number: CCC3D; dot: colour of the 3D.</p>"
+    )
     return "\n".join(parts) + words
 
 
@@ -268,7 +257,8 @@ def _confidence(run: Run) -> str:
     figure = confidence_figure(run.confidence, run.margin, run.ref3d)
     low = 100 * float(np.mean(run.confidence[np.isfinite(run.confidence)] < 0.7))
     words = (
-        "Left: posterior of the chosen 3D for every image, coloured by 3D. Right: how far its score stands above that of the second-best 3D. "
+        "Left: posterior of the chosen 3D for every image, coloured by 3D. Right: how far its score stands "
+        "above that of the second-best 3D. "
         f"{low:.0f} % of the images have a confidence below 0.7."
     )
     return _figure(figure_svg(figure, "conf", "Confidence and margin"), words)
@@ -284,7 +274,10 @@ def _truth(run: Run) -> str:
     if t.table is not None:
         head = ["images in", *[f"truth {c}" for c in t.columns]]
         rows = [[_name(r), *[f"{int(n)}" for n in line]] for r, line in zip(t.rows, t.table, strict=True)]
-        parts.append(table(head, rows) + '<p class="cap">Rows: 3D found; columns: true 3D. One large number per row and column is what one wants.</p>')
+        parts.append(
+            table(head, rows)
+            + '<p class="cap">Rows: 3D found; columns: true 3D. One large number per row and column is what one wants.</p>'
+        )
     parts += [f"<p>{_e(n)}</p>" for n in t.notes]
     return _section("Against the truth", "truth", *parts)
 
@@ -300,7 +293,13 @@ def _events(run: Run) -> str:
         return ", ".join(_e(v) for v in (value if isinstance(value, list) else [value]) if v is not None) or "–"
 
     rows = [
-        [_num(e.get("iteration"), "d") if isinstance(e.get("iteration"), int) else "–", _e(e.get("what", "")), numbers(e.get("from")), numbers(e.get("to")), _e(e.get("why", ""))]
+        [
+            _num(e.get("iteration"), "d") if isinstance(e.get("iteration"), int) else "–",
+            _e(e.get("what", "")),
+            numbers(e.get("from")),
+            numbers(e.get("to")),
+            _e(e.get("why", "")),
+        ]
         for e in events
     ]
     return table(["iteration", "what", "3D", "into", "why"], rows, text=(1, 2, 3, 4))
@@ -318,7 +317,11 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
 
 def _settings(run: Run) -> str:
     parts = []
-    for title, values in (("Settings", run.summary.get("settings")), ("Null distribution", run.summary.get("null")), ("Provenance", run.provenance)):
+    for title, values in (
+        ("Settings", run.summary.get("settings")),
+        ("Null distribution", run.summary.get("null")),
+        ("Provenance", run.provenance),
+    ):
         rows = [[_e(k), _e(v)] for k, v in _flat(values or {})]
         if rows:
             parts.append(f"<h3>{title}</h3>" + table(["name", "value"], rows, text=(1,)))
@@ -357,5 +360,6 @@ def report_page(run: Run) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
         f"<title>{_e(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{_head(run)}\n"
         + "\n".join(s for s in sections if s)
-        + f"\n<footer>Written by im4d report from the files of the run; the page needs no network.{dated}</footer>\n</main>\n</body>\n</html>\n"
+        + f"\n<footer>Written by im4d report from the files of the run; the page needs no network.{dated}</footer>\n"
+        "</main>\n</body>\n</html>\n"
     )

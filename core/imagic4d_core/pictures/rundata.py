@@ -155,7 +155,10 @@ def plain_words(run: Run) -> list[tuple[str, str]]:
         lines.append(
             ("good", "Memberships are above chance: the images tell the 3Ds apart better than noise would.")
             if ok
-            else ("bad", "Memberships are not above chance: noise alone would sort these images as well. Do not interpret the classes.")
+            else (
+                "bad",
+                "Memberships are not above chance: noise alone would sort these images as well. Do not interpret the classes.",
+            )
         )
     elif count == 1:
         lines.append(("note", "One 3D only: there was no competition, so memberships say nothing."))
@@ -164,12 +167,18 @@ def plain_words(run: Run) -> list[tuple[str, str]]:
         lines.append(
             ("good", "Resolutions are above chance: the half sets agree better than noise aligned in the same way.")
             if ok
-            else ("bad", "Resolutions are not above chance: noise aligned in the same way gives FSC curves like these. The 3Ds may be reference bias.")
+            else (
+                "bad",
+                "Resolutions are not above chance: noise aligned in the same way gives FSC curves like these. The "
+                "3Ds may be reference bias.",
+            )
         )
     if "converged" in s:
         n = s.get("iterations")
         lines.append(
-            ("good", f"Converged after {n} iterations.") if s["converged"] else ("bad", f"Stopped after {n} iterations, before convergence.")
+            ("good", f"Converged after {n} iterations.")
+            if s["converged"]
+            else ("bad", f"Stopped after {n} iterations, before convergence.")
         )
     flagged = [v for v in s.get("volumes") or [] if v.get("duplicate_of")]
     if flagged:
@@ -178,9 +187,15 @@ def plain_words(run: Run) -> list[tuple[str, str]]:
     poor = [str(v["number"]) for v in s.get("volumes") or [] if v.get("poor")]
     if poor:
         lines.append(("bad", f"Poor 3Ds, kept but not to be trusted: {', '.join(poor)}."))
-    lines.append(("note", "Hand: both hands are possible from projections alone. Each 3D may be the mirror image of the molecule."))
+    lines.append(
+        ("note", "Hand: both hands are possible from projections alone. Each 3D may be the mirror image of the molecule.")
+    )
     if run.fsc and not run.fsc.get("independent", False):
         lines.append(
-            ("note", "FSC: halves share references: not independent. The resolutions are optimistic; use them to compare 3Ds, not as a claim.")
+            (
+                "note",
+                "FSC: halves share references: not independent. The resolutions are optimistic; use them to compare "
+                "3Ds, not as a claim.",
+            )
         )
     return lines

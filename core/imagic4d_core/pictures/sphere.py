@@ -94,15 +94,11 @@ def density(directions: ArrayLike, at: ArrayLike, width: float | None = None) ->
 
 
 def density_maps(directions: ArrayLike, size: int = 61) -> F64:
-    """Relative density on the two discs, shape (2, size, size), nan outside: upper hemisphere first."""
+    """Relative density on the two discs, shape (2, size, size), upper hemisphere first; outside the disc the rim's values."""
     axis = np.linspace(-1, 1, size)
-    x, y = np.meshgrid(axis, axis, indexing="ij")
-    inside = x**2 + y**2 <= 1.0
-    points = np.stack([x[inside], y[inside]], 1)
-    maps = np.full((2, size, size), np.nan)
-    for k, upper in enumerate((True, False)):
-        maps[k][inside] = density(directions, disc_directions(points, upper))
-    return maps
+    points = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1.0)
+    return np.stack([density(directions, disc_directions(points, upper)).reshape(size, size) for upper in (True, False)])
 
 
 def _disc(ax: "Axes", grey: F64, top: float, dots: F64, colour: str) -> object:
@@ -120,7 +116,9 @@ def _disc(ax: "Axes", grey: F64, top: float, dots: F64, colour: str) -> object:
     return image
 
 
-def draw_pair(axes: Sequence["Axes"], directions: ArrayLike, number: int = 0, *, top: float | None = None, dots: int = 1500) -> object:
+def draw_pair(
+    axes: Sequence["Axes"], directions: ArrayLike, number: int = 0, *, top: float | None = None, dots: int = 1500
+) -> object:
     """Both hemispheres of one set of directions on two axes; returns the image for a colour bar.
 
     Parameters
@@ -138,7 +136,7 @@ def draw_pair(axes: Sequence["Axes"], directions: ArrayLike, number: int = 0, *,
     maps = density_maps(d)
     shown = d[np.linspace(0, len(d) - 1, dots).astype(np.int64)] if len(d) > dots else d
     points, upper = equal_area(shown)
-    top = max(2.0, float(np.nanmax(maps))) if top is None else top
+    top = max(2.0, float(np.max(maps))) if top is None else top
     image = None
     for ax, side, select in zip(axes, maps, (upper, ~upper), strict=True):
         image = _disc(ax, side, top, points[select], colour_of(number or 1))
@@ -163,7 +161,7 @@ def orientation_figure(
     columns = max(1, min(columns, len(items)))
     rows = -(-max(len(items), 1) // columns)
     figure = new_figure(3.55 * columns + 0.3, 1.95 * rows + 0.45)
-    top = max([2.0] + [float(np.nanpercentile(density_maps(d), 99.5)) for _, d in items])
+    top = max([2.0] + [float(np.percentile(density_maps(d), 99.5)) for _, d in items])
     grid = figure.subplots(rows, 2 * columns, squeeze=False)
     for ax in grid.ravel():
         ax.axis("off")
@@ -175,7 +173,9 @@ def orientation_figure(
         pair[0].set_title(f"{label}: {len(d)} images, from +z", fontsize=8)
         pair[1].set_title("from −z", fontsize=8)
     if image is not None:
-        bar = figure.colorbar(image, ax=grid.ravel().tolist(), location="bottom", shrink=min(0.5, 1.2 / columns), aspect=40, pad=0.03)
+        bar = figure.colorbar(
+            image, ax=grid.ravel().tolist(), location="bottom", shrink=min(0.5, 1.2 / columns), aspect=40, pad=0.03
+        )
         bar.set_label("density of views (1 = uniform)", fontsize=8)
         bar.outline.set_linewidth(0.4)
     return figure

@@ -119,5 +119,7 @@ def figure_svg(figure: "Figure", name: str, title: str) -> str:
     text = text.replace(INK, "currentColor").replace(FAINT, "var(--faint)").replace("'DejaVu Sans'", "var(--sans)")
     wide = round(104 * figure.get_size_inches()[0])
     safe = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', f'role="img" aria-label="{safe}" style="max-width:{wide}px"', text, count=1)
+    text = re.sub(
+        r'width="[\d.]+pt" height="[\d.]+pt"', f'role="img" aria-label="{safe}" style="max-width:{wide}px"', text, count=1
+    )
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())

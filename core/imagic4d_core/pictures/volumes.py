@@ -95,7 +95,7 @@ def shrink(volume: ArrayLike, largest: int = 96) -> F32:
     return ndimage.gaussian_filter(v, 0.5 * step)[step // 2 :: step, step // 2 :: step, step // 2 :: step]
 
 
-def object_frame(volume: ArrayLike, level: float | None = None, margin: float = 1.12) -> float:
+def object_frame(volume: ArrayLike, level: float | None = None, margin: float = 1.06) -> float:
     """Fraction of the box that holds everything above `level` (`isovalue` by default) seen from any side, at most 1."""
     v = shrink(volume, 64)
     level = isovalue(v) if level is None else level
@@ -125,7 +125,7 @@ def tilted_view(turn: float = 0.0, tilt: float = 0.0) -> NDArray[np.float64]:
 
 @dataclass
 class Surface:
-    """Depth map of an isosurface seen from +z: `depth` in voxels from the centre (nan where nothing is), `normal` (3, lines, pixels)."""
+    """Depth map of an isosurface seen from +z: `depth` in voxels from the centre (nan where nothing is), `normal` (3, ...)."""
 
     depth: NDArray[np.float64]
     normal: NDArray[np.float64]
@@ -157,14 +157,15 @@ def ray_cast(volume: F32, level: float, size: int, view: NDArray[np.float64] | N
     reach = float(np.sqrt(((index - centre_zxy) ** 2).sum(1).max())) + 2.0
     step = 0.7
     depths = np.arange(reach, -reach - step, -step)
-    # only the part of the picture that the object can reach
-    half = min(size // 2, int(np.ceil(reach / scale)))
-    lo, hi = size // 2 - half, min(size, size // 2 + half + 1)
+    # pixel i covers voxels (i + 0.5) scale - 0.5 of the longest side, as in `grey.fit_tile`; only what the object can reach is drawn
+    first_at = 0.5 * scale - 0.5 - shape.max() // 2
+    lo = max(0, int(np.floor((-reach - first_at) / scale)))
+    hi = min(size, int(np.ceil((reach - first_at) / scale)) + 1)
     # picture (depth, line, pixel) -> view (z, x, y) -> object (z, x, y): M^T in the order z, x, y
     order = [2, 0, 1]
     back = m.T[np.ix_(order, order)]
     to_view = np.diag([-step, scale, scale])
-    origin = np.array([reach, -scale * half, -scale * half])
+    origin = np.array([reach, first_at + scale * lo, first_at + scale * lo])
     # outside the box counts as background, not as a wall at the level of its border
     sampled = ndimage.affine_transform(
         volume,
@@ -187,9 +188,12 @@ def ray_cast(volume: F32, level: float, size: int, view: NDArray[np.float64] | N
     i, j = i + lo, j + lo
     depth = np.full((size, size), np.nan)
     depth[i, j] = z
-    points = back @ np.stack([z, scale * (i - size // 2), scale * (j - size // 2)]) + centre_zxy[:, None]
+    points = back @ np.stack([z, first_at + scale * i, first_at + scale * j]) + centre_zxy[:, None]
     gradient = np.stack(
-        [ndimage.map_coordinates(ndimage.gaussian_filter1d(g, 0.7, axis=0), points, order=1, mode="nearest") for g in _gradient(volume)]
+        [
+            ndimage.map_coordinates(ndimage.gaussian_filter1d(g, 0.7, axis=0), points, order=1, mode="nearest")
+            for g in _gradient(volume)
+        ]
     )
     towards = -(back.T @ gradient)  # outward normal in the view, (z, x, y)
     towards /= np.maximum(np.linalg.norm(towards, axis=0), 1e-12)

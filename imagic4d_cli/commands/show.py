@@ -1,0 +1,60 @@
+"""im4d show."""
+
+import os
+import shutil
+import sys
+
+import click
+
+from imagic4d_cli import options as opt
+from imagic4d_cli import types
+from imagic4d_cli.run import Run, pass_run
+
+_WHAT = types.Words("auto", "montage", "sections", "projections", "surface")
+
+
+@click.command("show")
+@opt.source(metavar="FILE")
+@opt.option("--output", type=types.FileName((".png",)), metavar="PNG", help="Write a PNG; without it the picture is text.")
+@opt.loc
+@opt.option("--columns", type=click.IntRange(1), metavar="N", help="Tiles in a row.")
+@opt.option("--what", type=_WHAT, default="auto", help="What to show; auto: all kinds for volumes, a montage for images.")
+@opt.option("--text", is_flag=True, help="Text with colours, even where stdout is not a terminal.")
+@opt.option("--colour/--no-colour", default=None, help="Colours in the text, or plain ASCII greys; default: on a terminal.")
+@opt.common_serial
+@pass_run
+def cli(run: Run, src: str, output: str | None, loc, columns: int | None, what: str, text: bool, colour: bool | None) -> None:
+    """Show images and volumes as a picture or as text.
+
+    Images come as a montage with their location numbers and, where the headers have them, 3D membership, members of
+    the class and CCC. Volumes come as shaded surfaces, three central sections and three projections, one row for each.
+    Grey levels run from the 0.5 to the 99.7 percentile. Only what is shown is read.
+
+    \b
+    Examples:
+      im4d show averages.hed
+      im4d show averages.hed --loc 1-20 --columns 10 --output averages.png
+      im4d show volumes.mrc --what surface --output surfaces.png
+
+    See also: plot, report, info.
+    """
+    from imagic4d_core.errors import UsageError
+    from imagic4d_core.jobs.showing import show
+
+    if text and output:
+        raise UsageError("--text and --output exclude each other: text goes to the terminal")
+    terminal = sys.stdout.isatty()
+    plain = not (text or (terminal and not os.environ.get("NO_COLOR"))) if colour is None else not colour
+    result = show(
+        src,
+        output,
+        locations=loc,
+        columns=columns,
+        what=what,
+        colour=not plain,
+        true_colour=os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit")
+        or not os.environ.get("TERM", "").endswith("256color"),
+        width=shutil.get_terminal_size().columns,
+        **run.job_kwargs(),
+    )
+    run.report(result)

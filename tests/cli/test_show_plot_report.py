@@ -1,0 +1,120 @@
+"""im4d show, plot and report through the command line."""
+
+import numpy as np
+import pytest
+from fake_run import fake_run, write_rundir
+
+from imagic4d_core.io.stack import write_stack
+
+
+@pytest.fixture(scope="module")
+def rundir(tmp_path_factory):
+    return write_rundir(fake_run(2, 30, 24), tmp_path_factory.mktemp("show") / "run1")
+
+
+def is_png(path):
+    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_show_images_as_text_and_png(im4d, rundir, tmp_path):
+    plain = im4d("show", rundir / "images.hed", "--loc", "3-5,9").stdout
+    assert "\x1b" not in plain and "▀" not in plain
+    assert "4 of 30 shown" in plain
+    for location in (3, 4, 5, 9):
+        assert f"{location}  3D " in plain
+    assert "▀" in im4d("show", rundir / "images.hed", "--loc", "1", "--text").stdout
+    assert "▀" not in im4d("show", rundir / "images.hed", "--loc", "1", "--text", "--no-colour").stdout
+    out = tmp_path / "m.png"
+    document = im4d("show", f"{rundir / 'images.hed'},2,4", "--output", out, "--json").json
+    assert document["shown"] == 3 and document["total"] == 30 and is_png(out)
+    im4d("show", rundir / "images.hed", "--output", out, code=5)
+    im4d("show", rundir / "images.hed", "--output", out, "--overwrite", "--columns", "3")
+
+
+@pytest.mark.parametrize("what", ["auto", "montage", "sections", "projections", "surface"])
+def test_show_volumes(im4d, rundir, tmp_path, what):
+    out = tmp_path / "v.png"
+    im4d("show", rundir / "volumes.hed", "--what", what, "--output", out)
+    assert is_png(out)
+    assert "2: " in im4d("show", rundir / "volumes.hed", "--loc", "2", "--what", what).stdout or what == "montage"
+
+
+def test_show_reads_only_what_is_shown(im4d, tmp_path):
+    data = np.zeros((40, 16, 16), np.float32)
+    data[30] = np.nan
+    write_stack(tmp_path / "a.hed", data)
+    im4d("show", tmp_path / "a.hed", "--loc", "1-3")
+    im4d("show", tmp_path / "a.hed")  # NaN is shown, not refused: one wants to see what is wrong
+
+
+def test_show_faults(im4d, rundir, tmp_path):
+    assert "location 99 is out of range" in im4d("show", rundir / "images.hed", "--loc", "99", code=3).stderr
+    assert "for volumes" in im4d("show", rundir / "images.hed", "--what", "surface", code=2).stderr
+    assert ".png" in im4d("show", rundir / "images.hed", "--output", tmp_path / "a.jpg", code=2).stderr
+    im4d("show", tmp_path / "none.hed", code=3)
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("fsc.json", "auto"),
+        ("images.hed", "auto"),
+        ("images.hed", "sizes"),
+        ("", "convergence"),
+        ("", "fsc"),
+        ("", "orientations"),
+    ],
+)
+@pytest.mark.parametrize("end", ["png", "svg"])
+def test_plot(im4d, rundir, tmp_path, source, what, end):
+    out = tmp_path / f"p.{end}"
+    im4d("plot", rundir / source, out, "--what", what)
+    if end == "png":
+        assert is_png(out)
+    else:
+        from xml.etree import ElementTree
+
+        assert ElementTree.parse(out).getroot().tag.endswith("svg")
+
+
+def test_plot_csv_and_faults(im4d, tmp_path, rundir):
+    table = tmp_path / "c.csv"
+    table.write_text("frequency,fsc,half_bit\n0,1,0.5\n0.5,0.6,0.4\n1,0.01,0.3\n", encoding="utf-8")
+    im4d("plot", table, tmp_path / "c.png", "--pixel-size", "2.5")
+    table.write_text("a,b\n1,2\n", encoding="utf-8")
+    assert "'frequency' and 'fsc'" in im4d("plot", table, tmp_path / "d.png", code=3).stderr
+    assert "no Euler angles" in im4d("plot", rundir / "reprojections.hed", tmp_path / "d.png", code=3).stderr
+    assert "no memberships" in im4d("plot", rundir / "reprojections.hed", tmp_path / "d.png", "--what", "sizes", code=3).stderr
+    im4d("plot", rundir / "images.hed", tmp_path / "d.pdf", code=2)
+    im4d("plot", tmp_path, tmp_path / "d.png", code=3)
+    assert not list(tmp_path.glob("d.*"))
+
+
+def test_report(im4d, rundir, tmp_path):
+    out = tmp_path / "r.html"
+    said = im4d("report", rundir, "--output", out).stdout
+    assert (
+        "2 3Ds and 30 images" in said
+        and is_png(tmp_path / "r.png")
+        and out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    )
+    im4d("report", rundir, "--output", out, code=5)
+    im4d("report", tmp_path / "none", code=3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "maps/EMD-3001.map",
+        "maps/groel-11.5A.mrc",
+        "imagic/smallStack.hed",
+        "imagic/bsoft/fourd_real.hed",
+        "formats/smallVolumeStack.stk",
+    ],
+)
+def test_real_files_are_shown(im4d, shared_data, tmp_path, name):
+    path = shared_data / name
+    if not path.exists():
+        path = shared_data / name.replace("maps/EMD", "formats/EMD")
+    im4d("show", path, "--output", tmp_path / "a.png")
+    im4d("show", path, "--loc", "1")

@@ -1,0 +1,201 @@
+"""The report of a run: complete, self-contained, repeatable, and honest about what is missing."""
+
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from fake_run import fake_run, write_rundir
+
+from imagic4d_core.errors import InputError, MismatchError, OutputError
+from imagic4d_core.io.stack import write_stack
+from imagic4d_core.jobs.reporting import read_journal, read_run, report
+from imagic4d_core.pictures.page import report_page
+
+SECTIONS = ("volumes", "fsc", "convergence", "orientations", "examples", "confidence", "events", "settings")
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order, and collects ids, addresses and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.addresses, self.text = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        self._look(attrs)
+
+    def handle_startendtag(self, tag, attrs):
+        self._look(attrs)
+
+    def _look(self, attrs):
+        names = [k for k, _ in attrs]
+        assert len(names) == len(set(names)), names
+        for key, value in attrs:
+            if key == "id":
+                self.ids.append(value)
+            if key in ("src", "href", "xlink:href", "action", "data"):
+                self.addresses.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def check_page(text):
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids)), "ids are not unique"
+    assert set(SECTIONS) <= set(page.ids)
+    assert all(a.startswith(("data:image/png;base64,", "#")) for a in page.addresses)
+    assert all(a[1:] in page.ids for a in page.addresses if a.startswith("#"))
+    for foreign in ("http", "<script", "@import", "url(//", "/work", "/tmp"):
+        assert foreign not in text
+    return page
+
+
+@pytest.fixture(scope="module")
+def rundir(tmp_path_factory):
+    return write_rundir(fake_run(3, 60), tmp_path_factory.mktemp("report") / "run1")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return write_rundir(fake_run(2, 12, 16), tmp_path_factory.mktemp("small") / "run1")
+
+
+def test_complete_run_with_truth(rundir, tmp_path):
+    page = tmp_path / "r.html"
+    done = report(rundir, truth=str(rundir / "truth.hed"), truth_volumes=str(rundir / "models.hed"), output=page)
+    assert (done.volumes, done.images, done.missing) == (3, 60, [])
+    assert (tmp_path / "r.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    seen = check_page(page.read_text(encoding="utf-8"))
+    assert "truth" in seen.ids
+    words = seen.words()
+    for expected in (
+        "both hands are possible from projections alone",
+        "halves share references: not independent",
+        "Memberships are above chance",
+        "best by CCC3D",
+        "worst by CCC3D",
+        "correlation 0.97 between the two",
+        "search.increment",
+        "FSC of each 3D against its true volume",
+        "truth 3",
+        "averages.hed",
+    ):
+        assert expected in words, expected
+    assert "Not shown" not in words
+
+
+def test_same_bytes_twice_and_date_only_on_demand(small, tmp_path, monkeypatch):
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    for name in "ab":
+        report(small, output=tmp_path / f"{name}.html")
+    for end in ("html", "png"):
+        assert (tmp_path / f"a.{end}").read_bytes() == (tmp_path / f"b.{end}").read_bytes()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    report(small, output=tmp_path / "c.html")
+    dated, plain = ((tmp_path / f"{n}.html").read_text(encoding="utf-8") for n in "ca")
+    assert dated.replace(" 1970-01-02.", "") == plain
+
+
+@pytest.mark.parametrize(
+    "gone",
+    ["summary.json", "fsc.json", "journal.jsonl", "volumes.hed", "volumes.img", "images.img", "images.hed", "reprojections.hed"],
+)
+def test_missing_files_are_named(small, tmp_path, gone):
+    copy = tmp_path / "run"
+    shutil.copytree(small, copy)
+    (copy / gone).unlink()
+    run, name = read_run(copy), gone.partition(".")[0]
+    assert any(name in m for m in run.missing), run.missing
+    assert name in check_page(report_page(run).replace(str(tmp_path), "")).words()
+
+
+def test_only_a_summary(tmp_path):
+    run = fake_run(2, 20, noise=True)
+    folder = tmp_path / "run"
+    write_rundir(run, folder)
+    for path in folder.iterdir():
+        if path.name != "summary.json":
+            path.unlink()
+    done = report(folder)
+    assert done.volumes == 0 and len(done.missing) >= 4
+    assert (
+        "not above chance" in check_page((folder / "report.html").read_text(encoding="utf-8").replace(str(tmp_path), "")).words()
+    )
+
+
+@pytest.mark.parametrize(("count", "box", "size"), [(1, 33, None), (9, 24, 2.0)])
+def test_other_numbers_of_volumes(tmp_path, count, box, size):
+    folder = write_rundir(fake_run(count, 40, box, pixel_size=size), tmp_path / "run")
+    assert report(folder).volumes == count
+    words = check_page((folder / "report.html").read_text(encoding="utf-8")).words()
+    assert ("One 3D only" in words) == (count == 1)
+    assert ("Å" in words) == (size is not None)
+
+
+def test_journal_cut_short_by_a_crash(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    path.write_text(
+        '{"iteration": 1, "moved": 0.5}\n{"iteration": 2}\n{"iteration": 2, "moved": 0.1}\n{"iterat', encoding="utf-8"
+    )
+    notes = []
+    assert [e.get("moved") for e in read_journal(path, notes)] == [0.5, 0.1]
+    assert len(notes) == 1
+
+
+def test_faults_are_named_and_nothing_is_written(rundir, tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        report(tmp_path / "none")
+    with pytest.raises(InputError, match="not the folder of a refine run"):
+        report(tmp_path)
+    out = tmp_path / "x.html"
+    write_stack(tmp_path / "few.hed", np.zeros((4, 32, 32), np.float32))
+    with pytest.raises(MismatchError, match="4 images, but the run has 60"):
+        report(rundir, truth=str(tmp_path / "few.hed"), output=out)
+    write_stack(tmp_path / "small.hed", np.zeros((2, 16, 16, 16), np.float32))
+    with pytest.raises(MismatchError, match="same box"):
+        report(rundir, truth_volumes=str(tmp_path / "small.hed"), output=out)
+    with pytest.raises(InputError):
+        report(rundir, truth=str(tmp_path / "none.hed"), output=out)
+    assert not out.exists() and not out.with_suffix(".png").exists()
+    out.with_suffix(".png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="exists already"):
+        report(rundir, output=out)
+    assert out.with_suffix(".png").read_bytes() == b"mine" and not out.exists()
+
+
+@pytest.mark.slow
+def test_a_browser_draws_the_page(rundir, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium here to draw the page")
+    page, shot = tmp_path / "r.html", tmp_path / "shot.png"
+    report(rundir, truth=str(rundir / "truth.hed"), output=page)
+    options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    options += "--disable-component-update --disable-sync --hide-scrollbars --window-size=1200,3000"
+    call = [browser, *options.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}", page.as_uri()]
+    subprocess.run(call, check=True, capture_output=True, timeout=120)
+    from matplotlib.image import imread
+
+    picture = imread(shot)[..., :3]
+    assert picture.shape[:2] == (3000, 1200)
+    # ink in every part of the page: head, 3Ds, curves
+    for top in range(0, 3000, 600):
+        assert picture[top : top + 600].std() > 0.02
+    # nothing runs over the right margin
+    assert picture[:, 1190:].std() < 0.01
