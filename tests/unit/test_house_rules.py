@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -46,20 +48,26 @@ def package_of(path: Path) -> str:
     return ".".join(path.relative_to(base).parent.parts)
 
 
-def uses(path: Path, *roots: str) -> list[str]:
-    """Where `path` imports, or names by attribute, something below one of the dotted `roots`."""
-    out = []
+@cache
+def mentions(path: Path) -> list[tuple[str, str, int]]:
+    """(verb, dotted name, line) of everything `path` imports, or names by attribute."""
     module = tree(path)
-    hit = lambda dotted: any(dotted == r or dotted.startswith(r + ".") for r in roots)  # noqa: E731
-    out += [f"{name(path)}:{line} imports {mod}" for mod, line in imports(module, package_of(path)) if hit(mod)]
+    out = [("imports", mod, line) for mod, line in imports(module, package_of(path))]
     inner = {id(node.value) for node in ast.walk(module) if isinstance(node, ast.Attribute)}
     for node in ast.walk(module):
         if isinstance(node, ast.Attribute) and id(node) not in inner:
             dotted = ast.unparse(node)
-            dotted = "numpy" + dotted[2:] if dotted.startswith("np.") else dotted
-            if hit(dotted):
-                out.append(f"{name(path)}:{node.lineno} uses {dotted}")
+            out.append(("uses", "numpy" + dotted[2:] if dotted.startswith("np.") else dotted, node.lineno))
     return out
+
+
+def uses(path: Path, *roots: str) -> list[str]:
+    """Where `path` imports, or names by attribute, something below one of the dotted `roots`."""
+    return [
+        f"{name(path)}:{line} {verb} {dotted}"
+        for verb, dotted, line in mentions(path)
+        if any(dotted == r or dotted.startswith(r + ".") for r in roots)
+    ]
 
 
 def outside(paths: list[Path], home: Path | None, *roots: str) -> list[str]:

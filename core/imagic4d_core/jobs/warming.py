@@ -1,5 +1,6 @@
 """Compile every kernel ahead of its first use."""
 
+import os
 import pkgutil
 import time
 from collections.abc import Callable
@@ -7,12 +8,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from imagic4d_core import kernels
+import imagic4d_core
+
+PACKAGES = ("kernels", "forward", "recon", "angrec")
 
 
 @dataclass
 class WarmupSummary:
-    """Seconds by kernel module.
+    """Seconds by module.
 
     Attributes
     ----------
@@ -27,23 +30,26 @@ class WarmupSummary:
 
     def lines(self) -> list[str]:
         """For people."""
-        total = f"{len(self.seconds)} kernel modules ready in {sum(self.seconds.values()):.1f} s"
+        total = f"all kernels ready in {sum(self.seconds.values()):.1f} s"
         return [*(f"{name}: {value:.1f} s" for name, value in self.seconds.items()), total]
 
 
 def warmup(*, progress: Callable[[int, int], None] | None = None) -> WarmupSummary:
-    """Call ``warmup()`` of each module of `imagic4d_core.kernels` that has one.
+    """Call ``warmup()`` of each module of `PACKAGES` that has one.
 
-    A module's ``warmup()`` calls its kernels on tiny arrays of the dtypes in use, so that numba compiles and caches them.
+    A ``warmup()`` calls kernels, or the algorithms that use them, on tiny arrays of the dtypes in use, so that numba
+    compiles and caches them.
     """
-    names = sorted(m.name for m in pkgutil.iter_modules(kernels.__path__) if not m.name.startswith("_"))
+    folders = [f"{folder}/{package}" for folder in imagic4d_core.__path__ for package in PACKAGES]
+    found = [m for folder in folders for m in pkgutil.iter_modules([folder], f"{os.path.basename(folder)}.")]
+    names = [m.name for m in found if not m.name.rpartition(".")[2].startswith("_")]
     summary = WarmupSummary()
     for i, name in enumerate(names):
         start = time.perf_counter()
-        module = import_module(f"{kernels.__name__}.{name}")
+        module = import_module(f"imagic4d_core.{name}")
         if hasattr(module, "warmup"):
             module.warmup()
-        summary.seconds[name] = round(time.perf_counter() - start, 3)
+            summary.seconds[name] = round(time.perf_counter() - start, 3)
         if progress is not None:
             progress(i + 1, len(names))
     return summary

@@ -662,16 +662,3 @@ def sample_filter(weight, os, matrices, r_max, least, out):
                         for c in range(2):
                             s += wb * (fy if c else 1.0 - fy) * weight[z + a + reach, x + b + reach, y + c]
                 out[i, row, ky] = 1.0 / max(s, least)
-
-
-def warmup():
-    """Compile every kernel for the types in use."""
-    from imagic4d_core.forward.project import Projector
-    from imagic4d_core.recon.exact_filter import exact_filters, slab_sum
-    from imagic4d_core.recon.fourier import reconstruct
-
-    pose = np.eye(3)[None]
-    for width in (3, 4):
-        image = Projector(np.ones((8, 8, 8), np.float32), width=width).project(pose)
-        reconstruct(image, pose, width=width)
-    exact_filters(slab_sum(pose, 8, 3, 6.0), pose, 8, 3)
