@@ -181,7 +181,7 @@ def compare(
         raise MismatchError(f"{images} holds {len(found)} images and {truth} {len(true)}: they must be the same images")
     known = true.ref3d > 0
     membership = score_membership(found.ref3d, true.ref3d)
-    compared, errors, shifts = _compare_poses(found, true, membership)
+    compared, errors, shifts = compare_poses(found, true, membership)
     if volumes is not None and truth_volumes is not None:
         _compare_volumes(compared, volumes, truth_volumes, threads, progress)
     result = Comparison(
@@ -213,7 +213,7 @@ def compare(
 _Pair = tuple[Compared3D, VolumeAlignment | None]
 
 
-def _compare_poses(found: Poses, true: Poses, membership: MembershipScore) -> tuple[list[_Pair], NDArray, NDArray]:
+def compare_poses(found: Poses, true: Poses, membership: MembershipScore) -> tuple[list[_Pair], NDArray, NDArray]:
     """Every matched 3D with its frame, and the errors of all images whose membership is right."""
     all_matrices, true_matrices = found.matrices(), true.matrices()
     pairs: list[_Pair] = []
