@@ -46,6 +46,9 @@ class Page:
         Paragraphs (a leading ``\\b`` keeps lines), and the lines of the Examples block.
     arguments, options : list of (str, str)
     aliases : tuple of str
+        IMAGIC's names.
+    related : list of str
+        Commands named after "See also:".
     """
 
     def __init__(self, name: str, info: dict[str, Any], command: click.Command, ctx: click.Context) -> None:
@@ -53,7 +56,8 @@ class Page:
         paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(info["help"] or ""))
         self.name = name
         self.title = " ".join(paragraphs[0].split())
-        self.body = [p for p in paragraphs[1:] if not _is_examples(p)]
+        self.related = [word for p in paragraphs[1:] if p.startswith("See also:") for word in re.findall(r"[a-z0-9-]+", p[9:])]
+        self.body = [p for p in paragraphs[1:] if not _is_examples(p) and not p.startswith("See also:")]
         blocks = [p for p in paragraphs[1:] if _is_examples(p)]
         self.examples = [line.strip() for p in blocks for line in p.split("Examples:", 1)[1].splitlines() if line.strip()]
         self.usage = " ".join(command.collect_usage_pieces(ctx))
@@ -166,6 +170,9 @@ def markdown(top: Page, subs: list[Page]) -> str:
         out += ["", *_table("option", page.options)]
         if page.examples:
             out += ["", "```bash", *page.examples, "```"]
+        related = [f"[{name}](#im4d-{name})" for name in page.related if name in registry.TABLE]
+        if related:
+            out += ["", "See also: " + ", ".join(related)]
     return "\n".join(out) + "\n"
 
 
@@ -185,7 +192,7 @@ def build() -> dict[str, str]:
     names = ["im4d", *(f"im4d-{p.name}" for p in subs)]
     files = {"docs/cli.md": markdown(top, subs), "man/man1/im4d.1": man_page(top, names, __version__)}
     for page in subs:
-        related = [f"im4d-{p.name}" for p in subs if p.group == page.group]
+        related = [f"im4d-{name}" for name in page.related if name in registry.TABLE]
         files[f"man/man1/im4d-{page.name}.1"] = man_page(page, ["im4d", *related], __version__)
     if version("click").startswith(CLICK + "."):
         for shell, name in SHELLS.items():

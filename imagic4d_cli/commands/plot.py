@@ -12,11 +12,11 @@ _WHAT = types.Words("auto", "fsc", "orientations", "sizes", "convergence")
 @click.command("plot")
 @opt.source(metavar="INPUT", help="fsc.json or CSV, images, or the folder of a refine run.")
 @opt.target(metavar="OUTPUT", help="Picture to write: .png or .svg.")
-@opt.option("--what", type=_WHAT, default="auto", help="What to plot; auto: what the input holds.")
+@opt.option("--kind", type=_WHAT, default="auto", help="What to plot; auto: what the input holds.")
 @opt.pixel_size
 @opt.common_serial
 @pass_run
-def cli(run: Run, src: str, dst: str, what: str, pixel_size: float | None) -> None:
+def cli(run: Run, src: str, dst: str, kind: str, pixel_size: float | None) -> None:
     """Plot FSC curves, orientation maps, class sizes, convergence.
 
     fsc: curves of fsc.json or of a CSV by im4d fsc, with the 0.5, 0.143 and half-bit thresholds. orientations: view
@@ -26,11 +26,11 @@ def cli(run: Run, src: str, dst: str, what: str, pixel_size: float | None) -> No
     \b
     Examples:
       im4d plot run1/fsc.json fsc.png
-      im4d plot run1/images.hed directions.svg --what orientations
+      im4d plot run1/images.hed directions.svg --kind orientations
       im4d plot run1 convergence.png
 
     See also: report, show, fsc.
     """
     from imagic4d_core.jobs.showing import plot
 
-    run.report(plot(src, dst, what=what, pixel_size=pixel_size, **run.job_kwargs()))
+    run.report(plot(src, dst, what=kind, pixel_size=pixel_size, **run.job_kwargs()))

@@ -18,12 +18,12 @@ _WHAT = types.Words("auto", "montage", "sections", "projections", "surface")
 @opt.option("--output", type=types.FileName((".png",)), metavar="PNG", help="Write a PNG; without it the picture is text.")
 @opt.loc
 @opt.option("--columns", type=click.IntRange(1), metavar="N", help="Tiles in a row.")
-@opt.option("--what", type=_WHAT, default="auto", help="What to show; auto: all kinds for volumes, a montage for images.")
+@opt.option("--kind", type=_WHAT, default="auto", help="What to show; auto: all kinds for volumes, a montage for images.")
 @opt.option("--text", is_flag=True, help="Text with colours, even where stdout is not a terminal.")
 @opt.option("--colour/--no-colour", default=None, help="Colours in the text, or plain ASCII greys; default: on a terminal.")
 @opt.common_serial
 @pass_run
-def cli(run: Run, src: str, output: str | None, loc, columns: int | None, what: str, text: bool, colour: bool | None) -> None:
+def cli(run: Run, src: str, output: str | None, loc, columns: int | None, kind: str, text: bool, colour: bool | None) -> None:
     """Show images and volumes as a picture or as text.
 
     Images come as a montage with their location numbers and, where the headers have them, 3D membership, members of
@@ -34,7 +34,7 @@ def cli(run: Run, src: str, output: str | None, loc, columns: int | None, what: 
     Examples:
       im4d show averages.hed
       im4d show averages.hed --loc 1-20 --columns 10 --output averages.png
-      im4d show volumes.mrc --what surface --output surfaces.png
+      im4d show volumes.mrc --kind surface --output surfaces.png
 
     See also: plot, report, info.
     """
@@ -50,7 +50,7 @@ def cli(run: Run, src: str, output: str | None, loc, columns: int | None, what: 
         output,
         locations=loc,
         columns=columns,
-        what=what,
+        what=kind,
         colour=not plain,
         true_colour=os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit")
         or not os.environ.get("TERM", "").endswith("256color"),

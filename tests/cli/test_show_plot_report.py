@@ -34,9 +34,9 @@ def test_show_images_as_text_and_png(im4d, rundir, tmp_path):
 @pytest.mark.parametrize("what", ["auto", "montage", "sections", "projections", "surface"])
 def test_show_volumes(im4d, rundir, tmp_path, what):
     out = tmp_path / "v.png"
-    im4d("show", rundir / "volumes.hed", "--what", what, "--output", out)
+    im4d("show", rundir / "volumes.hed", "--kind", what, "--output", out)
     assert is_png(out)
-    assert "2: " in im4d("show", rundir / "volumes.hed", "--loc", "2", "--what", what).stdout or what == "montage"
+    assert "2: " in im4d("show", rundir / "volumes.hed", "--loc", "2", "--kind", what).stdout or what == "montage"
 
 
 def test_show_reads_only_what_is_shown(im4d, tmp_path):
@@ -49,7 +49,7 @@ def test_show_reads_only_what_is_shown(im4d, tmp_path):
 
 def test_show_faults(im4d, rundir, tmp_path):
     assert "location 99 is out of range" in im4d("show", rundir / "images.hed", "--loc", "99", code=3).stderr
-    assert "for volumes" in im4d("show", rundir / "images.hed", "--what", "surface", code=2).stderr
+    assert "for volumes" in im4d("show", rundir / "images.hed", "--kind", "surface", code=2).stderr
     assert ".png" in im4d("show", rundir / "images.hed", "--output", tmp_path / "a.jpg", code=2).stderr
     im4d("show", tmp_path / "none.hed", code=3)
 
@@ -68,7 +68,7 @@ def test_show_faults(im4d, rundir, tmp_path):
 @pytest.mark.parametrize("end", ["png", "svg"])
 def test_plot(im4d, rundir, tmp_path, source, what, end):
     out = tmp_path / f"p.{end}"
-    im4d("plot", rundir / source, out, "--what", what)
+    im4d("plot", rundir / source, out, "--kind", what)
     if end == "png":
         assert is_png(out)
     else:
@@ -84,7 +84,7 @@ def test_plot_csv_and_faults(im4d, tmp_path, rundir):
     table.write_text("a,b\n1,2\n", encoding="utf-8")
     assert "'frequency' and 'fsc'" in im4d("plot", table, tmp_path / "d.png", code=3).stderr
     assert "no Euler angles" in im4d("plot", rundir / "reprojections.hed", tmp_path / "d.png", code=3).stderr
-    assert "no memberships" in im4d("plot", rundir / "reprojections.hed", tmp_path / "d.png", "--what", "sizes", code=3).stderr
+    assert "no memberships" in im4d("plot", rundir / "reprojections.hed", tmp_path / "d.png", "--kind", "sizes", code=3).stderr
     im4d("plot", rundir / "images.hed", tmp_path / "d.pdf", code=2)
     im4d("plot", tmp_path, tmp_path / "d.png", code=3)
     assert not list(tmp_path.glob("d.*"))

@@ -12,7 +12,8 @@ from imagic4d_cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(registry.TABLE)
-PER_COMMAND = {"--increment"}  # 10 degrees for projections, 5 for a search
+LATER = {"recon", "angrec", "refine"}
+DEFAULT_PER_COMMAND = {"--increment", "--object-size"}  # coarser for projections than for a search, ...
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,7 @@ def test_command(name, info, im4d):
     assert page.examples, "a command's docstring ends in an Examples block"
     assert all(line.startswith(("im4d ", "mpiexec ", "#", "for ", "done")) or "\\" in line for line in page.examples)
     assert any(f"im4d {name}" in line for line in page.examples)
+    assert set(page.related) <= set(NAMES) | LATER, "See also: names commands"
     for param in obj.params:
         assert getattr(param, "help", None), f"{name}: {param.name} has no help"
     assert (ROOT / "man" / "man1" / f"im4d-{name}.1").is_file(), "run `make generate`"
@@ -71,10 +73,11 @@ def test_one_option_one_meaning(info):
         for p in command["params"]:
             if p["param_type_name"] != "option":
                 continue
-            what = (p["type"]["param_type"], p["multiple"], p["is_flag"], str(p["default"]))
+            default = None if set(p["opts"]) & DEFAULT_PER_COMMAND else str(p["default"])
+            what = (p["type"]["param_type"], p["multiple"], p["is_flag"], default)
             for opt in p["opts"]:
                 assert "_" not in opt, f"{name}: {opt} is not kebab-case"
-                if opt not in PER_COMMAND and seen.setdefault(opt, what) != what:
+                if seen.setdefault(opt, what) != what:
                     bad.append(f"{name} {opt}: {what} is not {seen[opt]}")
     assert bad == []
 
