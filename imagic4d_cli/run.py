@@ -139,7 +139,7 @@ class Run:
         extra = {"seed": self._seed} if self._seed is not None else {}
         if self.json:
             report.document(summary, extra)
-        elif not self.quiet:
+        else:
             report.lines(summary, extra)
 
     def write_record(self, ctx: click.Context) -> None:

@@ -15,11 +15,12 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from imagic4d_core.errors import EnvironmentFault
 
@@ -306,6 +307,12 @@ def abort(code: int) -> None:
             MPI.COMM_WORLD.Abort(code)
 
 
+@lru_cache(maxsize=1)
+def _controller(modules: int) -> ThreadpoolController:
+    """BLAS libraries in this process; looked for again when more modules are loaded (looking takes a millisecond)."""
+    return ThreadpoolController()
+
+
 def imap_blocks(func: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> Iterator[R]:
     """Results of ``func(item)`` in the order of the items, computed by threads, few at a time.
 
@@ -313,7 +320,7 @@ def imap_blocks(func: Callable[[T], R], items: Iterable[T], threads: int | None 
     BLAS runs on one thread meanwhile: its results would otherwise depend on the number of threads.
     """
     threads = thread_count(threads)
-    with threadpool_limits(limits=1):
+    with _controller(len(sys.modules)).limit(limits=1):
         if threads == 1:
             for item in items:
                 yield func(item)
