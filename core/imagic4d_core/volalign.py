@@ -162,7 +162,7 @@ def _flattened(spectrum: NDArray, box: int, max_frequency: float) -> NDArray:
     k = 2.0 * np.sqrt(full[:, None, None] ** 2 + full[:, None] ** 2 + half**2)
     index = np.rint(k * box / 2).astype(np.int64)
     power = np.bincount(index.ravel(), weights=(np.abs(spectrum) ** 2).ravel()) / np.maximum(np.bincount(index.ravel()), 1)
-    gain = np.maximum(power, power.max() * 1e-12) ** -0.25
+    gain = np.maximum(power, max(float(power.max()) * 1e-12, 1e-30)) ** -0.25
     gain[0] = 0.0
     return spectrum * (gain[index] * (0.5 + 0.5 * np.cos(np.pi * np.clip((k - max_frequency) / 0.1 + 0.5, 0.0, 1.0))))
 
