@@ -1,0 +1,189 @@
+"""Bad input, over all commands: one clear line, the table's exit code, nothing changed."""
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from imagic4d_cli import registry
+
+# arguments of a call that works, after the name of the command; {out} is a new output
+WORKING = {
+    "angrec": ["images.hed", "{out}.hed", "--anchors", "anchors.hed", "--mode", "each-to-best"],
+    "compare": ["images.hed", "truth.hed"],
+    "convert": ["images.hed", "{out}.mrcs"],
+    "copy": ["images.hed", "{out}.hed"],
+    "forward": ["volumes.hed", "{out}.hed", "--increment", "40"],
+    "fsc": ["volumes.hed", "volumes.hed", "--output", "{out}.csv"],
+    "info": ["images.hed"],
+    "recon": ["images.hed", "{out}.hed"],
+    "refine": ["images.hed", "{out}", "--volumes", "2"],
+    "show": ["images.hed", "--output", "{out}.png"],
+    "simulate": ["volumes.hed", "{out}.hed", "--images", "4"],
+    "threed-copy": ["volumes.hed", "{out}.hed"],
+    "validate": ["images.hed"],
+}
+COMMANDS = [name for name in WORKING if name in registry.TABLE]
+READING = [name for name in COMMANDS if name != "validate"]  # which answers no, where others refuse
+WRITING = [name for name in COMMANDS if any("{out}" in a for a in WORKING[name])]
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """Two small 3Ds, images of them, anchors; made once."""
+    from imagic4d_core.jobs import forward, modelling, simulate
+
+    folder = tmp_path_factory.mktemp("material")
+    modelling.threed_test(folder / "volumes.hed", number=2, size=16, seed=1)
+    simulate.simulate(folder / "volumes.hed", folder / "images.hed", images=20, snr=2.0, seed=1)
+    shutil.copy(folder / "images.hed", folder / "truth.hed")
+    shutil.copy(folder / "images.img", folder / "truth.img")
+    forward.forward(folder / "volumes.hed", folder / "anchors.hed", increment=40.0)
+    return folder
+
+
+@pytest.fixture
+def place(material, tmp_path, monkeypatch):
+    """A private copy, as the current folder."""
+    folder = tmp_path / "place"
+    shutil.copytree(material, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): hashlib.sha1(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+
+
+def refused(im4d, place: Path, args: list[str], code: int, *words: str) -> None:
+    """The call fails with `code` and one line that holds `words`; no file appears, changes or goes."""
+    before = digests(place)
+    done = im4d(*args, code=code)
+    (line,) = [text for text in done.stderr.splitlines() if text]
+    for word in words:
+        assert re.search(word, line), line
+    assert done.stdout == ""
+    assert digests(place) == before
+
+
+def call(name: str, out: str = "new", **swap: str) -> list[str]:
+    """Arguments of the working call, with some replaced."""
+    args = [a.replace("{out}", out) for a in WORKING[name]]
+    return [name, *(swap.get(a.replace(".", "_"), a) for a in args)]
+
+
+def first_input(name: str) -> str:
+    return next(a for a in WORKING[name] if a.endswith(".hed") and "{out}" not in a)
+
+
+def swapped(name: str, new: str) -> list[str]:
+    args = call(name)
+    args[args.index(first_input(name))] = new
+    return args
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_missing_input(name, im4d, place):
+    refused(im4d, place, swapped(name, "nothing.hed"), 3, "nothing", "not found")
+
+
+@pytest.mark.parametrize("name", READING)
+def test_missing_half_of_a_pair(name, im4d, place):
+    os.unlink(Path(first_input(name)).with_suffix(".img"))
+    refused(im4d, place, call(name), 3, r"\.img", "not found|missing")
+
+
+@pytest.mark.parametrize("name", READING)
+def test_truncated_densities(name, im4d, place):
+    path = Path(first_input(name)).with_suffix(".img")
+    os.truncate(path, path.stat().st_size - 100)
+    refused(im4d, place, call(name), 3, Path(first_input(name)).stem, "bytes")
+
+
+def test_truncated_densities_are_not_valid(im4d, place):
+    os.truncate("images.img", 1000)
+    assert "not valid" in im4d("validate", "images.hed", code=1).stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_empty_file(name, im4d, place):
+    stem = Path(first_input(name)).stem
+    for end in (".hed", ".img"):
+        Path(stem + end).write_bytes(b"")
+    if name == "validate":
+        im4d(*call(name), code=1)
+    else:
+        refused(im4d, place, call(name), 3, stem)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_not_an_image_file(name, im4d, place):
+    Path("text.mrc").write_text("this is not an MRC file\n" * 100)
+    if name == "validate":
+        im4d(*swapped(name, "text.mrc"), code=1)
+    else:
+        refused(im4d, place, swapped(name, "text.mrc"), 3, r"text\.mrc")
+
+
+@pytest.mark.parametrize("name", READING)
+def test_location_out_of_range(name, im4d, place):
+    stem = Path(first_input(name)).stem
+    refused(im4d, place, swapped(name, f"{stem},900"), 3, stem, "900", "out of range")
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_output_that_exists(name, im4d, place):
+    for end in ("", ".hed", ".img", ".mrcs", ".csv", ".png"):
+        path = Path("old" + end)
+        if end or name == "refine":
+            path.write_text("precious") if end else path.mkdir()
+            (path / "precious").write_text("") if not end else None
+    refused(im4d, place, call(name, "old"), 5, "old", "exists|empty")
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_output_in_a_folder_that_is_not_there(name, im4d, place):
+    refused(im4d, place, call(name, "no/such"), 5, "no")
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_read_only_folder(name, im4d, place):
+    closed = Path("/proc")  # root may write into any other folder
+    if os.geteuid() != 0:
+        closed = Path("closed")
+        closed.mkdir(mode=0o555)
+    refused(im4d, place, call(name, f"{closed}/new"), 5, str(closed), "written|permission")
+
+
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n in ("forward", "angrec", "recon", "refine", "fsc")])
+def test_unknown_symmetry(name, im4d, place):
+    refused(im4d, place, [*call(name), "--symmetry", "X3"], 2, "X3", "point group")
+
+
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n in ("angrec", "recon", "refine")])
+def test_nan_densities(name, im4d, place):
+    with open("images.img", "r+b") as handle:
+        handle.seek(4 * 16 * 16 * 6 + 40)
+        handle.write(b"\xff\xff\xff\xff")
+    refused(im4d, place, call(name), 3, "images", "7", "NaN")
+
+
+@pytest.mark.skipif("recon" not in registry.TABLE, reason="no recon yet")
+def test_more_volumes_than_images(im4d, place):
+    args = ["--membership", "random", "--volumes", "21", "--seed", "1"]
+    refused(im4d, place, [*call("recon"), *args], 4, "21", "20")
+
+
+@pytest.mark.skipif("refine" not in registry.TABLE, reason="no refine yet")
+def test_refine_of_more_volumes_than_images(im4d, place):
+    refused(im4d, place, ["refine", "images.hed", "run", "--volumes", "21"], 4, "21", "20")
+
+
+@pytest.mark.skipif("angrec" not in registry.TABLE, reason="no angrec yet")
+def test_anchors_of_another_box(im4d, place):
+    im4d("threed-test", "big.hed", "--number", "1", "--size", "20", "--seed", "1")
+    im4d("forward", "big.hed", "anchors.hed", "--increment", "40", "--overwrite")
+    refused(im4d, place, call("angrec"), 4, "16", "20")
