@@ -177,7 +177,7 @@ def random_family(seed: int, number: int, box: int, related: bool = True) -> lis
 
     Related structures share a core and three mobile domains; each lacks one of the domains or has it swung about its hinge,
     and carries a domain of its own. Unrelated ones are complete independent draws. Lengths are relative to the box: at box
-    64 blobs have sigma 0.8 to 3.5 pixels and lie within 21 pixels.
+    64 blobs have sigma 0.8 to 3.5 pixels and lie within 21 pixels; no blob is finer than 0.8 pixels at any box.
 
     Parameters
     ----------
@@ -202,11 +202,13 @@ def random_family(seed: int, number: int, box: int, related: bool = True) -> lis
     family = [replace(m, positions=m.positions - centre) for m in family]
     reach = max(float(np.linalg.norm(m.positions, axis=1).max()) for m in family)
     squeeze = min(1.1, _REACH / reach)  # positions only: the blobs keep their fineness
-    return [replace(m, positions=m.positions * squeeze).scaled(box / 64.0) for m in family]
+    family = [replace(m, positions=m.positions * squeeze).scaled(box / 64.0) for m in family]
+    return [replace(m, sigma=np.maximum(m.sigma, _FINEST)) for m in family]
 
 
 # Lengths below are pixels at box 64.
 _REACH = 21.0
+_FINEST = 0.8  # pixels of any box: finer blobs would not be sampled
 _DOMAIN_RADIUS = 5.0
 
 
