@@ -21,6 +21,9 @@ GROUPS = ("The 4D scheme", "Files", "Truth and comparison", "Pictures", "Houseke
 _C = "imagic4d_cli.commands."
 
 TABLE: dict[str, Entry] = {
+    "recon": Entry(
+        _C + "recon:cli", "The 4D scheme", "Reconstruct one 3D, or one for every 3D membership.", ("threed-reconstruction",)
+    ),
     "forward": Entry(
         _C + "forward:cli", "The 4D scheme", "Project 3Ds, with the Euler angles and the 3D of each projection in its header.",
         ("threed-forward",),

@@ -20,12 +20,20 @@ from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.kernels import gridding
 from imagic4d_core.parallel import map_blocks
 from imagic4d_core.recon.grid import Grid, divide_stencil, grid_for, stencil_table
+from imagic4d_core.units import Frequency
 
 FIXED_BITS = 32
 #: A single value beyond this many units would not survive the rounding trick of the kernel.
 _LARGEST = 2.0 ** (50 - FIXED_BITS)
 #: Least weight of a cell, relative to the mean of its shell.
 FLOOR = 1e-3
+
+
+def shells_of(frequency: Frequency | None, box: int, pixel_size: float | None) -> int | None:
+    """Largest Fourier pixel of a frequency limit, at least 2; None without one."""
+    if frequency is None:
+        return None
+    return max(2, int(np.floor(frequency.fraction(pixel_size) * box / 2 + 1e-6)))
 
 
 def hamming_curve(frequency: ArrayLike, factor: float) -> NDArray[np.float64]:
@@ -66,6 +74,15 @@ def _edge(r: NDArray[np.float32], radius: float, edge: float) -> NDArray[np.floa
     if edge <= 0:
         return (r <= radius).astype(np.float32)
     return (0.5 * (1.0 + np.cos(np.pi * np.clip((r - radius) / edge, 0.0, 1.0)))).astype(np.float32)
+
+
+def _cut_ball(f: NDArray[np.complex64], r_max: int) -> NDArray[np.complex64]:
+    """Zero a half spectrum (n, n, n // 2 + 1) beyond radius `r_max`, in place."""
+    n = f.shape[0]
+    k2 = np.minimum(np.arange(n), n - np.arange(n)) ** 2
+    limit = r_max**2
+    f[k2[:, None, None] + k2[:, None] + k2[: n // 2 + 1] > limit] = 0
+    return f
 
 
 class Accumulator:
@@ -287,15 +304,17 @@ class Accumulator:
             n, d, g.oversampling, g.oversampling * (g.r_max + 0.5), extra, curve, f.view(np.float32).reshape(*f.shape, 2)
         )
         v = divide_stencil(fourier.cropped_irfft3(f, g.padded, g.small), g)
-        if mask_radius is not None:
-            scale = g.small / g.box
-            v *= soft_ball(g.small, mask_radius * scale, mask_edge * scale)
         m = g.box if out_box is None else int(out_box)
         if m != g.small:
-            spectrum = fourier.crop_rfftn(fourier.centred_rfftn(v, 3), (g.small,) * 3, (m,) * 3)
-            v = fourier.centred_irfftn(spectrum, (m,) * 3)
+            # division by the stencil and cropping have spread the edge of the ball: cut it again
+            spectrum = _cut_ball(fourier.centred_rfftn(v, 3), g.r_max)
+            v = fourier.centred_irfftn(fourier.crop_rfftn(spectrum, (g.small,) * 3, (m,) * 3), (m,) * 3)
         # spectra keep their values when the box changes; grey values of the full box are wanted
-        return np.ascontiguousarray(v * np.float32((m / g.box) ** 3), dtype=np.float32)
+        scale = m / g.box
+        v = np.ascontiguousarray(v * np.float32(scale**3), dtype=np.float32)
+        if mask_radius is not None:
+            v *= soft_ball(m, mask_radius * scale, mask_edge * scale)
+        return v
 
     def fsc(
         self, a: tuple[NDArray[np.int64], NDArray[np.int64]], b: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -308,6 +327,38 @@ class Accumulator:
         )
         power = np.sqrt(sums[:, 1] * sums[:, 2])
         return np.where(power > 0, sums[:, 0] / np.where(power > 0, power, 1), 0.0)
+
+
+def half_set_fsc(
+    acc: Accumulator,
+    a: tuple[NDArray[np.int64], NDArray[np.int64]],
+    b: tuple[NDArray[np.int64], NDArray[np.int64]],
+    *,
+    factor: float | None = None,
+    mask_radius: float | None = None,
+    mask_edge: float = 3.0,
+) -> NDArray[np.float64]:
+    """FSC, by shell 0..r_max, of the volumes that two (num, den) pairs give, made in the small box of the grid.
+
+    Parameters
+    ----------
+    factor, mask_radius, mask_edge
+        As in `Accumulator.finalise`.
+    """
+    n = acc.grid.small
+    finish = {"factor": factor, "mask_radius": mask_radius, "mask_edge": mask_edge, "out_box": n}
+    fa, fb = (fourier.centred_rfftn(acc.finalise(*pair, **finish), 3) for pair in (a, b))
+    k = np.minimum(np.arange(n), n - np.arange(n)).astype(np.float64) ** 2
+    half = np.arange(n // 2 + 1, dtype=np.float64) ** 2
+    shell = np.rint(np.sqrt(k[:, None, None] + k[:, None] + half)).astype(np.int64)
+    weight = np.full(shell.shape, 2.0)
+    weight[..., 0] = 1.0
+
+    def total(x: NDArray) -> NDArray[np.float64]:
+        return np.bincount(shell.ravel(), (weight * x).ravel(), acc.grid.r_max + 1)[: acc.grid.r_max + 1]
+
+    power = np.sqrt(total(np.abs(fa) ** 2) * total(np.abs(fb) ** 2))
+    return np.where(power > 0, total((fa * fb.conj()).real) / np.where(power > 0, power, 1), 0.0)
 
 
 def ssnr_from_fsc(fsc: ArrayLike, ceiling: float = 0.999) -> NDArray[np.float64]:

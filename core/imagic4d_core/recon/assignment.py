@@ -1,0 +1,127 @@
+"""Which image goes into which 3D: IMAGIC's assignments of THREED-RECONSTRUCTION."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.rng import rng_for
+
+KINDS = ("all", "header", "split", "sequential", "random", "multiple-random")
+
+
+@dataclass
+class Assignment:
+    """Entries (image, 3D, weight), sorted by image.
+
+    Attributes
+    ----------
+    image : ndarray, shape (m,), int64
+        0-based image numbers; an image may come several times.
+    ref3d : ndarray, shape (m,), int64
+        1-based 3D numbers.
+    weight : ndarray, shape (m,), float32
+        How often the image goes in.
+    renumbered : dict of int to int
+        Old number of each 3D -> new number, 0 for those left out.
+    """
+
+    image: NDArray[np.int64]
+    ref3d: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    renumbered: dict[int, int]
+
+    @property
+    def volumes(self) -> int:
+        """Number of 3Ds."""
+        return max(self.renumbered.values(), default=0)
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Images in each 3D (counted as often as they go in)."""
+        return np.rint(np.bincount(self.ref3d, self.weight, self.volumes + 1)[1:]).astype(np.int64)
+
+    def membership(self, count: int) -> NDArray[np.int32]:
+        """One 3D for each of `count` images, 0 for none; of several the one it goes into most often, then the first."""
+        out = np.zeros(count, np.int32)
+        order = np.lexsort((-self.ref3d, self.weight))  # the last entry of an image stays
+        out[self.image[order]] = self.ref3d[order]
+        return out
+
+
+def assign(
+    kind: str, header: NDArray, active: NDArray[np.bool_], volumes: int | None = None, min_images: int = 0, seed: int = 0,
+    path: object = "images",
+) -> Assignment:  # fmt: skip
+    """Assign images to 3Ds.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    header : ndarray of int, shape (n,)
+        Membership in the headers (0 = none).
+    active : ndarray of bool, shape (n,)
+        Images that may be used.
+    volumes : int, optional
+        Number of 3Ds; for ``split`` the parts of each present 3D (default 2).
+    min_images : int
+        3Ds of fewer images are left out, the others renumbered 1..n.
+    seed : int
+    path
+        For messages.
+
+    Raises
+    ------
+    UsageError, InputError, MismatchError
+    """
+    if kind not in KINDS:
+        raise UsageError(f"unknown assignment {kind!r}: one of {', '.join(KINDS)}")
+    use = np.flatnonzero(active)
+    if not len(use):
+        raise InputError(f"{path}: has no active image (word 58)")
+    needs = kind in ("sequential", "random", "multiple-random")
+    if needs and volumes is None:
+        raise UsageError(f"--membership {kind} needs --volumes K, the number of 3Ds")
+    if needs and volumes > len(use):
+        raise MismatchError(f"{path}: {volumes} 3Ds cannot be made of {len(use)} images; at least one image each is needed")
+    weight = np.ones(len(use), np.float32)
+    given = header[use].astype(np.int64)
+    if kind in ("header", "split"):
+        keep = given > 0
+        if not keep.any():
+            raise InputError(
+                f"{path}: no image has a 3D membership (REF3D, word 51); run angrec, or use --membership all or random"
+            )
+        use, given, weight = use[keep], given[keep], weight[keep]
+    if kind == "all":
+        ref3d = np.ones(len(use), np.int64)
+    elif kind == "header":
+        ref3d = given
+    elif kind == "split":
+        parts = volumes or 2
+        ref3d = np.zeros(len(use), np.int64)
+        for k in np.unique(given):
+            mine = np.flatnonzero(given == k)
+            shuffled = rng_for(seed, "recon/split", int(k)).permutation(len(mine))
+            ref3d[mine] = (k - 1) * parts + 1 + shuffled * parts // len(mine)
+    elif kind == "sequential":
+        ref3d = 1 + np.arange(len(use)) * volumes // len(use)
+    elif kind == "random":
+        ref3d = 1 + rng_for(seed, "recon/membership").permutation(len(use)) * volumes // len(use)
+    else:
+        drawn = rng_for(seed, "recon/membership").integers(0, len(use), len(use))
+        pair = drawn * volumes + np.arange(len(use)) * volumes // len(use)
+        pair, times = np.unique(pair, return_counts=True)
+        use, ref3d, weight = use[pair // volumes], 1 + pair % volumes, times.astype(np.float32)
+    sizes = np.bincount(ref3d, weight)
+    alive = [k for k in range(1, len(sizes)) if sizes[k] >= max(1, min_images)]
+    if not alive:
+        raise InputError(f"{path}: no 3D has {min_images} images; the largest has {int(sizes.max())}")
+    table = np.zeros(len(sizes), np.int64)
+    table[alive] = np.arange(1, len(alive) + 1)
+    seen = range(1, len(sizes)) if kind != "header" else np.flatnonzero(sizes)
+    renumbered = {int(k): int(table[k]) for k in seen}
+    ref3d = table[ref3d]
+    keep = ref3d > 0
+    return Assignment(use[keep], ref3d[keep], weight[keep], renumbered)
