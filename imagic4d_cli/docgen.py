@@ -26,6 +26,7 @@ ENVIRONMENT = (
     ("IM4D_<COMMAND>_<OPTION>", "The same for one command only, such as IM4D_FORWARD_INCREMENT=10."),
     ("IM4D_DEBUG", "1: show the traceback of an error."),
     ("NUMBA_CACHE_DIR", "Folder for compiled kernels; set it where neither the installation nor the home can be written."),
+    ("SOURCE_DATE_EPOCH", "Seconds since 1970, written as the time of making: runs can then be compared byte for byte."),
     ("NO_COLOR", "Not empty: no colours."),
 )
 FILES = (

@@ -1,0 +1,52 @@
+"""Commands under mpiexec: the same bytes for 1, 2 and 3 ranks, and for 1 and 2 threads."""
+
+import shutil
+
+import pytest
+from compare import same_bytes
+
+from imagic4d_cli import registry
+
+pytestmark = pytest.mark.mpi
+
+# the outputs of each come out as {out}; MATERIAL lies in the current folder
+COMMANDS = {
+    "forward": "forward volumes.hed {out}.hed --increment 25",
+    "recon": "recon images.hed {out}.hed --reprojections {out}_r.hed --errors {out}_e.hed --halves {out}_h --seed 1",
+    "recon-exact": "recon images.hed {out}.hed --method exact-filter --membership all --seed 1",
+    "angrec": "angrec images.hed {out}.hed --anchors anchors.hed --mode each-to-best --max-shift 2",
+    "refine": "refine images.hed {out} --volumes 2 --iterations 2 --seed 4",
+}
+NAMES = [name for name in COMMANDS if name.partition("-")[0] in registry.TABLE]
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """Two small 3Ds, images of them, anchors; made once."""
+    from imagic4d_core.jobs import forward, modelling, simulate
+
+    folder = tmp_path_factory.mktemp("material")
+    modelling.threed_test(folder / "volumes.hed", number=2, size=20, seed=1)
+    simulate.simulate(folder / "volumes.hed", folder / "images.hed", images=70, snr=2.0, shift_sigma=1.0, seed=1)
+    forward.forward(folder / "volumes.hed", folder / "anchors.hed", increment=30.0)
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_bytes(name, mpiexec, im4d, material, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")  # headers hold the time of their making
+    made = []
+    for ranks, threads in ((0, 1), (2, 2), (3, 1)):
+        folder = tmp_path / str(ranks)
+        shutil.copytree(material, folder)
+        args = [*COMMANDS[name].format(out="new").split(), "--threads", str(threads)]
+        if ranks:
+            done = mpiexec(ranks, "-m", "imagic4d_cli.main", *args, cwd=folder)
+            assert done.returncode == 0, done.stderr
+        else:
+            monkeypatch.chdir(folder)
+            im4d(*args)
+        made.append(folder)
+    assert len(list(made[0].rglob("*"))) > len(list(material.rglob("*")))
+    for folder in made[1:]:
+        same_bytes(made[0], folder)
