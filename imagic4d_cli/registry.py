@@ -27,7 +27,7 @@ TABLE: dict[str, Entry] = {
     "forward": Entry(
         _C + "forward:cli", "The 4D scheme", "Project 3Ds, with the Euler angles and the 3D of each projection in its header.",
         ("threed-forward",),
-    ),  # fmt: skip
+    ),
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
     "copy": Entry(_C + "copy:cli", "Files", "Copy images, with their headers.", ("copy-image",)),
     "threed-copy": Entry(_C + "threed_copy:cli", "Files", "Copy volumes, with their headers."),
