@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from imagic4d_core import models
-from imagic4d_core.geometry.euler import euler_from_matrix, random_rotations
+from imagic4d_core.geometry.euler import J_HAND, euler_from_matrix, random_rotations
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import write_stack
@@ -21,7 +21,8 @@ class FakeRun:
     box: int
     volumes: np.ndarray  # (K, n, n, n): blurred truth
     truth: np.ndarray  # (K, n, n, n)
-    matrices: np.ndarray  # (N, 3, 3)
+    matrices: np.ndarray  # (N, 3, 3): found; each 3D has a frame of its own, and every second one the other hand
+    true_matrices: np.ndarray
     ref3d: np.ndarray  # (N,) found, 1-based
     true_ref3d: np.ndarray
     images: np.ndarray  # (N, n, n)
@@ -42,7 +43,9 @@ def fake_run(
     family = models.random_family(seed, count, box)
     blurred = [m.__class__(m.name, m.positions, np.hypot(m.sigma, 0.02 * box), m.weight) for m in family]
     truth = np.stack([models.volume(m, box) for m in family])
-    volumes = np.stack([models.volume(m, box) for m in blurred])
+    frames = random_rotations(rng, count)
+    posed = [(m.mirrored() if k % 2 else m).rotated(frames[k]) for k, m in enumerate(blurred)]
+    volumes = np.stack([models.volume(m, box) for m in posed])
     volumes += rng.normal(0, 0.02 * volumes.std(), volumes.shape).astype(np.float32)
     if noise:
         volumes = rng.normal(0, 1, volumes.shape).astype(np.float32)
@@ -53,9 +56,11 @@ def fake_run(
     clean = np.empty((images, box, box), np.float32)
     reprojections = np.empty_like(clean)
     for k in range(count):
-        mine, found = true_ref == k + 1, ref3d == k + 1
+        mine, given = true_ref == k + 1, ref3d == k + 1
         clean[mine] = models.project(family[k], matrices[mine], None, box)
-        reprojections[found] = models.project(blurred[k], matrices[found], None, box)
+        reprojections[given] = models.project(blurred[k], matrices[given], None, box)
+    other = ((ref3d - 1) % 2 == 1)[:, None, None]
+    found = np.where(other, J_HAND @ matrices @ J_HAND, matrices) @ frames[ref3d - 1].swapaxes(1, 2)
     noisy = clean + rng.normal(0, clean.std(), clean.shape).astype(np.float32)
     a, b = (x.reshape(images, -1) - x.reshape(images, -1).mean(1, keepdims=True) for x in (noisy, reprojections))
     ccc = (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
@@ -152,6 +157,7 @@ def fake_run(
         box,
         volumes,
         truth,
+        found,
         matrices,
         ref3d,
         true_ref,
@@ -170,8 +176,8 @@ def write_rundir(run: FakeRun, folder: Path) -> Path:
     """Write a run as refine does, with ``truth.hed`` (poses, memberships) and ``models.hed`` (true volumes) inside."""
     folder.mkdir()
     poses, true = Poses.blank(len(run.ref3d)), Poses.blank(len(run.ref3d))
-    for p in (poses, true):
-        p.alpha, p.beta, p.gamma = euler_from_matrix(run.matrices)
+    for p, matrices in ((poses, run.matrices), (true, run.true_matrices)):
+        p.alpha, p.beta, p.gamma = euler_from_matrix(matrices)
     poses.ref3d[:], true.ref3d[:] = run.ref3d, run.true_ref3d
     poses.ccc3d[:], poses.confidence[:], poses.margin[:] = run.ccc, run.confidence, run.margin
     poses.shift[:, 0] = 1.0

@@ -1,5 +1,6 @@
 """The report of a run: complete, self-contained, repeatable, and honest about what is missing."""
 
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -61,7 +62,8 @@ def check_page(text):
     assert set(SECTIONS) <= set(page.ids)
     assert all(a.startswith(("data:image/png;base64,", "#")) for a in page.addresses)
     assert all(a[1:] in page.ids for a in page.addresses if a.startswith("#"))
-    for foreign in ("http", "<script", "@import", "url(//", "/work", "/tmp"):
+    text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
+    for foreign in ("http:", "https:", "<script", "@import", "url(//", "/work", "/tmp"):
         assert foreign not in text
     return page
 
@@ -69,6 +71,23 @@ def check_page(text):
 @pytest.fixture(scope="module")
 def rundir(tmp_path_factory):
     return write_rundir(fake_run(3, 60), tmp_path_factory.mktemp("report") / "run1")
+
+
+def test_each_3d_is_laid_on_its_truth(rundir):
+    run = read_run(rundir, truth=str(rundir / "truth.hed"), truth_volumes=str(rundir / "models.hed"))
+    truth = run.truth
+    assert truth.matches == {1: 1, 2: 2, 3: 3}
+    assert [truth.pairs[k]["hand"] for k in (1, 2, 3)] == ["same", "other", "same"]
+    for k, curve in enumerate(truth.curves):
+        assert min(curve["fsc"][1:6]) > 0.9, curve
+        a, b = (t.projections[0].astype(float).ravel() for t in (run.volumes[k], truth.tiles[k + 1]))
+        assert np.corrcoef(a, b)[0, 1] > 0.9
+
+
+def test_true_volumes_alone_are_matched_by_looks(small):
+    run = read_run(small, truth_volumes=str(small / "models.hed"))
+    assert sorted(run.truth.matches) == [1, 2] and set(run.truth.matches.values()) <= {1, 2}
+    assert len(run.truth.tiles) == 2 and not run.truth.scores
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +113,8 @@ def test_complete_run_with_truth(rundir, tmp_path):
         "search.increment",
         "FSC of each 3D against its true volume",
         "truth 3",
+        "images in the right 3D",
+        "hand of the truth",
         "averages.hed",
     ):
         assert expected in words, expected
@@ -107,15 +128,11 @@ def test_same_bytes_twice_and_date_only_on_demand(small, tmp_path, monkeypatch):
     for end in ("html", "png"):
         assert (tmp_path / f"a.{end}").read_bytes() == (tmp_path / f"b.{end}").read_bytes()
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    report(small, output=tmp_path / "c.html")
-    dated, plain = ((tmp_path / f"{n}.html").read_text(encoding="utf-8") for n in "ca")
+    dated, plain = report_page(read_run(small)), (tmp_path / "a.html").read_text(encoding="utf-8")
     assert dated.replace(" 1970-01-02.", "") == plain
 
 
-@pytest.mark.parametrize(
-    "gone",
-    ["summary.json", "fsc.json", "journal.jsonl", "volumes.hed", "volumes.img", "images.img", "images.hed", "reprojections.hed"],
-)
+@pytest.mark.parametrize("gone", ["summary.json", "fsc.json", "journal.jsonl", "volumes.img", "images.hed", "reprojections.hed"])
 def test_missing_files_are_named(small, tmp_path, gone):
     copy = tmp_path / "run"
     shutil.copytree(small, copy)
@@ -139,7 +156,7 @@ def test_only_a_summary(tmp_path):
     )
 
 
-@pytest.mark.parametrize(("count", "box", "size"), [(1, 33, None), (9, 24, 2.0)])
+@pytest.mark.parametrize(("count", "box", "size"), [(1, 33, None), (5, 20, 2.0)])
 def test_other_numbers_of_volumes(tmp_path, count, box, size):
     folder = write_rundir(fake_run(count, 40, box, pixel_size=size), tmp_path / "run")
     assert report(folder).volumes == count

@@ -13,7 +13,7 @@ from imagic4d_core.errors import Im4dError, InputError
 from imagic4d_core.geometry.euler import directions_from_matrix
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write, atomic_write_text, check_new
-from imagic4d_core.io.stack import Stack, open_stack
+from imagic4d_core.io.stack import open_stack
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures.grey import fit_tile, to_grey
 from imagic4d_core.pictures.overview import overview_png
@@ -22,8 +22,6 @@ from imagic4d_core.pictures.rundata import Example, Run, Truth, example_indices,
 
 #: Headers are read this many at a time.
 BLOCK = 16384
-#: Truth is compared on grids no larger than this (Fourier cut), which is enough for pictures.
-LARGEST = 96
 
 
 @dataclass
@@ -246,10 +244,13 @@ def _volumes(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Draw the volumes one after the other, so that memory holds one 3D and its truth, and fill ``run.truth``."""
-    against = _against_images(run, poses, truth, folder) if truth else None
-    if truth_volumes and against is None:
-        against = Truth()
-    run.truth = against
+    from imagic4d_core.jobs.reporting_truth import draw_against, score_headers
+
+    starts: dict[int, Any] = {}
+    if truth and len(poses):
+        run.truth, starts = score_headers(poses, read_poses(truth), truth)
+    elif truth_volumes:
+        run.truth = Truth()
     try:
         stack = open_stack(str(folder / "volumes.hed"))
     except (Im4dError, OSError) as error:
@@ -257,136 +258,13 @@ def _volumes(
         return
     with stack:
         count = stack.objects
-        frame = max(object_frame(stack.read_volumes(k, k + 1)[0]) for k in range(count))
-        small = count > 8
-        size, surface = (96, 112) if small else (128, 176)
+        sizes = (96, 112) if count > 8 else (128, 176)
+        if truth_volumes:
+            draw_against(run, stack, truth_volumes, starts, sizes, progress)
+            return
+        frame = max(object_frame(stack.read_volumes(k, k + 1, finite=False)[0]) for k in range(count))
         for k in range(count):
-            volume = stack.read_volumes(k, k + 1)[0]
-            run.volumes.append(volume_tiles(volume, k + 1, size=size, surface_size=surface, frame=frame))
+            volume = stack.read_volumes(k, k + 1, finite=False)[0]
+            run.volumes.append(volume_tiles(volume, k + 1, size=sizes[0], surface_size=sizes[1], frame=frame))
             if progress:
-                progress(k + 1, count * (2 if truth_volumes else 1))
-        if truth_volumes and against is not None:
-            with open_stack(truth_volumes) as true:
-                _against_volumes(run, stack, true, against, frame, (size, surface), progress)
-
-
-def _against_images(run: Run, poses: Poses, truth: str, folder: Path) -> Truth:
-    """Membership table and scores against true headers."""
-    from imagic4d_core.errors import MismatchError
-
-    true = read_poses(truth)
-    if len(poses) and len(true) != len(poses):
-        raise MismatchError(f"{truth}: {len(true)} images, but the run has {len(poses)}; give the truth of the same images")
-    out = Truth()
-    rows = [int(k) for k in np.unique(poses.ref3d)]
-    out.columns = [int(k) for k in np.unique(true.ref3d)]
-    out.sizes = [int((true.ref3d == k).sum()) for k in out.columns]
-    if not len(poses):
-        return out
-    out.rows = rows
-    out.table = np.array([[int(((poses.ref3d == r) & (true.ref3d == c)).sum()) for c in out.columns] for r in rows])
-    out.scores = _scores(folder, truth)
-    return out
-
-
-def _scores(folder: Path, truth: str) -> list[tuple[str, str]]:
-    return []
-
-
-def _matches(truth: Truth, count: int) -> dict[int, int]:
-    """True 3D of each 3D by the images they share; several 3Ds may have the same."""
-    if truth.table is None:
-        return {}
-    return {
-        r: truth.columns[int(np.argmax(line))]
-        for r, line in zip(truth.rows, truth.table, strict=True)
-        if r > 0 and line.sum() and r <= count
-    }
-
-
-def _reduced(volume: NDArray) -> NDArray[np.float32]:
-    """Volume on a grid of at most `LARGEST`, by Fourier cut."""
-    from imagic4d_core.fourier import centred_irfftn, centred_rfftn, crop_rfftn
-
-    box = volume.shape[0]
-    if box <= LARGEST:
-        return volume
-    new = (LARGEST,) * 3
-    cut = crop_rfftn(centred_rfftn(volume, 3), volume.shape, new)
-    return (centred_irfftn(cut, new) * (LARGEST / box) ** 3).astype(np.float32)
-
-
-def low_passed(volume: NDArray, limit: float) -> NDArray[np.float32]:
-    """Volume low-passed at `limit` (fraction of Nyquist) with a cosine edge 0.1 wide."""
-    from imagic4d_core.fourier import centred_irfftn, centred_rfftn, frequencies, half_frequencies
-
-    n = volume.shape[0]
-    full, half = frequencies(n), half_frequencies(n)
-    k = 2.0 * np.sqrt(full[:, None, None] ** 2 + full[:, None] ** 2 + half**2)
-    gain = 0.5 + 0.5 * np.cos(np.pi * np.clip((k - limit) / 0.1 + 0.5, 0.0, 1.0))
-    return centred_irfftn(centred_rfftn(volume, 3) * gain.astype(np.float32), volume.shape).astype(np.float32)
-
-
-def _against_volumes(
-    run: Run,
-    found: Stack,
-    true: Stack,
-    out: Truth,
-    frame: float,
-    sizes: tuple[int, int],
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    """Lay each 3D's true volume on it; draw it at the 3D's resolution, and compute their FSC."""
-    from imagic4d_core.errors import MismatchError
-    from imagic4d_core.fsc import shell_curves
-    from imagic4d_core.volalign import align_volumes, apply_alignment
-
-    if (true.sections, true.lines, true.pixels) != (found.sections, found.lines, found.pixels):
-        raise MismatchError(
-            f"{true.path}: volumes of {true.lines} pixels, but the run's have {found.lines}; give truth of the same box"
-        )
-    matches = _matches(out, found.objects)
-    described = {int(v.get("number", 0)): v for v in run.summary.get("volumes") or []}
-    hands = []
-    for k in range(found.objects):
-        volume = found.read_volumes(k, k + 1)[0]
-        fixed = _reduced(volume)
-        scale = fixed.shape[0] / volume.shape[0]
-        wanted = matches.get(k + 1)
-        choices = [wanted] if wanted and wanted <= true.objects else list(range(1, true.objects + 1))
-        best = None
-        for number in choices:
-            moving = _reduced(true.read_volumes(number - 1, number)[0])
-            alignment = align_volumes(moving, fixed)
-            if best is None or alignment.correlation > best[1].correlation:
-                best = number, alignment, moving
-        if best is None:
-            continue
-        number, alignment, moving = best
-        hands.append(alignment.mirrored)
-        laid = apply_alignment(moving, alignment)
-        curve = shell_curves(fixed, laid)
-        out.curves.append(
-            {
-                "number": k + 1,
-                "label": f"3D {k + 1} : truth {number}",
-                "frequency": (scale * curve.frequency).tolist(),
-                "fsc": curve.fsc.tolist(),
-            }
-        )
-        limit = described.get(k + 1, {}).get("fsc05")
-        caption = "mirrored" if alignment.mirrored else ""
-        if isinstance(limit, (int, float)) and 0 < limit < 1:
-            laid = low_passed(laid, min(limit / scale, 1.0))
-            caption = ", ".join(c for c in (caption, "low-passed to the resolution of its 3D (FSC 0.5)") if c)
-        tiles = volume_tiles(laid, k + 1, size=sizes[0], surface_size=sizes[1], frame=frame, caption=caption)
-        tiles.number = number
-        out.tiles[k + 1] = tiles
-        if progress:
-            progress(found.objects + k + 1, 2 * found.objects)
-    if hands:
-        turned = sum(hands)
-        out.notes.append(
-            f"{len(hands) - turned} of {len(hands)} 3Ds have the hand of the truth, {turned} the other one; "
-            "either is right from projections alone."
-        )
+                progress(k + 1, count)

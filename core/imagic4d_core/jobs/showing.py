@@ -20,7 +20,7 @@ from imagic4d_core.pictures import curves, sphere
 from imagic4d_core.pictures.grey import fit_tile, robust_limits, to_grey
 from imagic4d_core.pictures.montage import Tile, best_columns, montage_png, montage_text
 from imagic4d_core.pictures.style import colour_of, figure_png, figure_svg, figures, rgb_of
-from imagic4d_core.pictures.volumes import VIEW_MATRICES, VIEWS, central_sections, isovalue, projections, surface_picture
+from imagic4d_core.pictures.volumes import VIEW_MATRICES, VIEWS, calmed, central_sections, isovalue, projections, surface_picture
 
 #: Objects shown where nobody says which.
 MOST_IMAGES, MOST_VOLUMES = 100, 12
@@ -137,7 +137,7 @@ def _step(value: list[Tile], done: int, total: int, progress: Callable[[int, int
 
 def _tile_size(side: int) -> int:
     """Pixels a tile gets: small boxes are enlarged by a whole number, large ones reduced."""
-    return side * max(1, 96 // side) if side < 160 else 160
+    return min(160, side * -(-96 // side))
 
 
 def _read(stack: Stack, start: int, stop: int) -> NDArray[np.float32]:
@@ -180,11 +180,11 @@ def _volume_tiles(stack: Stack, index: int, kind: str, text: bool) -> list[Tile]
     size = _tile_size(max(volume.shape))
     tiles: list[Tile] = []
     if kind in ("volumes", "surface"):
-        level, number = isovalue(volume), _number_of(stack, index)
+        level, number = isovalue(calmed(volume)), _number_of(stack, index)
         views = VIEW_MATRICES[: 3 if text or kind == "surface" else 2]
         for matrix, side in zip(views, ("+z", "−x", "+y"), strict=False):
             picture = surface_picture(volume, size, level=level, view=matrix, colour=rgb_of(number))
-            tiles.append(Tile(picture, f"{location}: surface from {side}" if len(tiles) == 0 else f"from {side}"))
+            tiles.append(Tile(picture, f"{location}: from {side}" if not tiles else f"from {side}"))
     if kind in ("volumes", "sections"):
         cuts = central_sections(volume)
         limits = robust_limits(np.concatenate([c.ravel() for c in cuts]))

@@ -113,7 +113,7 @@ def _events(ax: "Axes", journal: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw_sizes(ax: "Axes", journal: Sequence[Mapping[str, Any]], truth: Sequence[int] | None = None) -> None:
-    """Images per 3D and iteration as stacked areas; the true populations, largest first, as ticks at the right edge."""
+    """Images per 3D and iteration as stacked areas; dashed, the true populations in the order of the 3Ds."""
     iterations, table = sizes_table(journal)
     if table.size == 0:
         ax.text(0.5, 0.5, "no class sizes in the journal", ha="center", va="center", transform=ax.transAxes)
@@ -137,7 +137,7 @@ def draw_sizes(ax: "Axes", journal: Sequence[Mapping[str, Any]], truth: Sequence
             )
     total = edges[-1]
     if truth is not None and len(truth):
-        for edge in np.cumsum(sorted(truth, reverse=True))[:-1]:
+        for edge in np.cumsum(truth)[:-1]:
             ax.axhline(edge, color=INK, lw=0.8, ls=(0, (3, 2)))
     ax.set(ylim=(0, max(total, 1)), xlim=(iterations[0], iterations[-1]), xlabel="iteration", ylabel="images")
     _whole_numbers(ax)

@@ -59,6 +59,7 @@ def montage_png(tiles: Sequence[Tile], columns: int, gap: int = 5) -> bytes:
     deep = max(t.caption.count("\n") + 1 if t.caption else 0 for t in tiles)
     canvas, corners = tile([on_white(t.picture) for t in tiles], columns, gap, LINE * deep + (2 if deep else 0))
     lines, pixels = canvas.shape[:2]
+    high = max(t.picture.shape[0] for t in tiles)
     with figures():
         figure = new_figure(pixels / 100, lines / 100)
         figure.set_layout_engine("none")
@@ -66,9 +67,7 @@ def montage_png(tiles: Sequence[Tile], columns: int, gap: int = 5) -> bytes:
         for t, (i, j) in zip(tiles, corners, strict=True):
             text = "\n".join(_cut(row, t.picture.shape[1]) for row in t.caption.splitlines())
             style = {"color": t.colour} if t.colour else {}
-            figure.text(
-                j / pixels, 1.0 - (i + t.picture.shape[0] + 2) / lines, text, fontsize=6.8, va="top", linespacing=1.25, **style
-            )
+            figure.text(j / pixels, 1.0 - (i + high + 2) / lines, text, fontsize=6.8, va="top", linespacing=1.25, **style)
         return figure_png(figure, dpi=100)
 
 

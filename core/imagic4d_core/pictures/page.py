@@ -177,8 +177,10 @@ def _volumes(run: Run) -> str:
         "one scale; only the central part "
         "of the box that holds the object is drawn."
     )
-    if run.truth and run.truth.tiles:
-        note += " The truth stands under each 3D, turned, shifted and, where needed, mirrored onto it."
+    if not (run.truth and run.truth.tiles):
+        note += " Each 3D has a frame of its own: their orientations cannot be compared."
+    else:
+        note += " Each 3D has been turned, shifted and, where needed, mirrored onto its truth, which stands under it."
     return "\n".join(parts) + f'<p class="cap">{note}</p>'
 
 
@@ -211,7 +213,7 @@ def _convergence(run: Run) -> str:
         "Signs above the frame: ✕ a 3D was killed, ∧ two were merged, ∨ one was split."
     )
     if run.truth and run.truth.sizes:
-        words += " Dashed lines at the left: the true populations, largest at the bottom (the order of the 3Ds is free)."
+        words += " Dashed lines at the left: the true populations, in the order of the 3Ds they belong to."
     return _figure(figure_svg(figure, "conv", "Class sizes, moves and resolution by iteration"), words)
 
 
@@ -271,6 +273,10 @@ def _truth(run: Run) -> str:
     parts = []
     if t.scores:
         parts.append(table(["score", "value"], [[_e(k), _e(v)] for k, v in t.scores]))
+    if t.pairs:
+        keys = list(dict.fromkeys(k for row in t.pairs.values() for k in row))
+        rows = [[_name(n), _e(t.matches.get(n, "–")), *[_e(row.get(k, "–")) for k in keys]] for n, row in sorted(t.pairs.items())]
+        parts.append(table(["3D", "truth", *keys], rows))
     if t.table is not None:
         head = ["images in", *[f"truth {c}" for c in t.columns]]
         rows = [[_name(r), *[f"{int(n)}" for n in line]] for r, line in zip(t.rows, t.table, strict=True)]

@@ -10,6 +10,7 @@ from imagic4d_core.pictures.grey import U8, fit_tile, robust_limits, to_grey
 from imagic4d_core.pictures.style import rgb_of
 from imagic4d_core.pictures.volumes import (
     VIEW_MATRICES,
+    calmed,
     central_sections,
     crop_centre,
     isovalue,
@@ -44,13 +45,15 @@ class Example:
 
 @dataclass
 class Truth:
-    """Scores against known truth; `tiles` holds, for a 3D's number, its true volume after alignment."""
+    """Scores against known truth; for a 3D's number, `tiles` holds its true volume, `matches` the true number, `pairs` scores."""
 
     tiles: dict[int, VolumeTiles] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
     table: NDArray[np.int64] | None = None
     rows: list[int] = field(default_factory=list)
     columns: list[int] = field(default_factory=list)
+    matches: dict[int, int] = field(default_factory=dict)
+    pairs: dict[int, dict[str, str]] = field(default_factory=dict)
     scores: list[tuple[str, str]] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -106,7 +109,7 @@ def volume_tiles(
         Fraction of the box shown; by default what the object needs.
     """
     v = np.nan_to_num(np.asarray(volume, dtype=np.float32))
-    level = isovalue(v)
+    level = isovalue(calmed(v))
     v = crop_centre(v, object_frame(v) if frame is None else frame)
     sections, sums = central_sections(v), projections(v)
     limits = robust_limits(np.concatenate([s.ravel() for s in sections]), 0.5, 99.8)

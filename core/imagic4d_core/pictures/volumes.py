@@ -95,6 +95,13 @@ def shrink(volume: ArrayLike, largest: int = 96) -> F32:
     return ndimage.gaussian_filter(v, 0.5 * step)[step // 2 :: step, step // 2 :: step, step // 2 :: step]
 
 
+def calmed(volume: ArrayLike) -> F32:
+    """Volume as surfaces are drawn from: `shrink`, and a Gaussian of 0.7 voxels that calms single voxels of noise."""
+    from scipy import ndimage
+
+    return ndimage.gaussian_filter(shrink(volume), 0.7)
+
+
 def object_frame(volume: ArrayLike, level: float | None = None, margin: float = 1.06) -> float:
     """Fraction of the box that holds everything above `level` (`isovalue` by default) seen from any side, at most 1."""
     v = shrink(volume, 64)
@@ -157,7 +164,7 @@ def ray_cast(volume: F32, level: float, size: int, view: NDArray[np.float64] | N
     reach = float(np.sqrt(((index - centre_zxy) ** 2).sum(1).max())) + 2.0
     step = 0.7
     depths = np.arange(reach, -reach - step, -step)
-    # pixel i covers voxels (i + 0.5) scale - 0.5 of the longest side, as in `grey.fit_tile`; only what the object can reach is drawn
+    # pixel i lies at voxel (i + 0.5) scale - 0.5 of the longest side, as in `grey.fit_tile`; only what can be hit is drawn
     first_at = 0.5 * scale - 0.5 - shape.max() // 2
     lo = max(0, int(np.floor((-reach - first_at) / scale)))
     hi = min(size, int(np.ceil((reach - first_at) / scale)) + 1)
@@ -255,7 +262,6 @@ def surface_picture(
     level: float | None = None,
     view: NDArray[np.float64] | None = None,
     colour: tuple[float, float, float] = (0.62, 0.66, 0.72),
-    smooth: float = 0.01,
 ) -> U8:
     """Shaded isosurface with a transparent background.
 
@@ -265,21 +271,16 @@ def surface_picture(
     size : int
         Lines and pixels of the picture.
     level : float, optional
-        Density of the surface; by default `isovalue`.
+        Density of the surface; by default `isovalue` of the volume as `calmed`.
     view : ndarray, shape (3, 3), optional
         Rotation of the object before looking at it from +z.
     colour : RGB, 0..1
-    smooth : float
-        Sigma of a Gaussian applied first, as a fraction of the box: calms single voxels of noise.
 
     Returns
     -------
     ndarray, shape (size, size, 4), uint8
     """
-    from scipy import ndimage
-
-    v = shrink(volume)
-    v = ndimage.gaussian_filter(v, smooth * max(v.shape)) if smooth else v
+    v = calmed(volume)
     level = isovalue(v) if level is None else level
     over = 2 if size <= 256 else 1
     rgba = shade(ray_cast(without_dust(v, level), level, size * over, view), colour)
