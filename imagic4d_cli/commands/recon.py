@@ -16,6 +16,7 @@ _MEMBERSHIP = types.Words(
     },
 )  # fmt: skip
 _EULER = types.Words("header", "random", imagic={"ANGREC_HEADER_VALUES": "header", "RANDOM_EULER_ANGLES": "random"})
+_PART = click.FloatRange(0, 1, min_open=True)
 _METHOD = types.Words("fourier", "exact-filter", imagic={"EXACT_FILTER": "exact-filter"})
 
 
@@ -28,7 +29,7 @@ _METHOD = types.Words("fourier", "exact-filter", imagic={"EXACT_FILTER": "exact-
 @opt.min_images
 @opt.symmetry
 @opt.option("--method", type=_METHOD, default="fourier", help="Direct Fourier inversion, or exact-filter back-projection.")
-@opt.option("--object-size", type=float, default=0.8, metavar="X", help="Exact filter: object diameter, fraction of the box.")
+@opt.option("--object-size", type=_PART, default=0.8, metavar="X", help="Exact filter: object diameter, fraction of the box.")
 @opt.option("--hamming", type=float, default=0.99, metavar="H", help="Low-pass: cosine edge centred at H of Nyquist.")
 @opt.mask_radius
 @opt.max_frequency
