@@ -8,6 +8,7 @@ asymmetric units (FOURIER-SHELL-CORRELATION of IMAGIC).
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +167,7 @@ def masked_curves(
     seed : int
         Of the random phases.
     """
-    options = {"symmetry_order": symmetry_order, "object_size": object_size, "pixel_size": pixel_size}
+    options: dict[str, Any] = {"symmetry_order": symmetry_order, "object_size": object_size, "pixel_size": pixel_size}
     if mask.shape != a.shape:
         raise MismatchError(f"mask of shape {mask.shape} does not fit maps of shape {a.shape}")
     masked = shell_curves(a * mask, b * mask, **options)
@@ -218,17 +219,6 @@ def common_box(a: NDArray, b: NDArray) -> int:
     return int(a.shape[0])
 
 
-def symmetry_order(name: str) -> int:
-    """Asymmetric units of a point group: C4 has 4, D7 has 14, T 12, O 24, I 60."""
-    kind, fold = name[:1].upper(), name[1:]
-    fixed = {"T": 12, "O": 24, "I": 60}
-    if kind in fixed and not fold:
-        return fixed[kind]
-    if kind in "CD" and kind and fold.isdigit() and int(fold) > 0:
-        return int(fold) * (2 if kind == "D" else 1)
-    raise UsageError(f"unknown symmetry {name!r}: use C<n>, D<n>, T, O or I")
-
-
 def _curve(fa: NDArray, fb: NDArray, box: int, order: int, size: float, pixel_size: float | None) -> FscCurve:
     if order < 1 or not size > 0:
         raise UsageError("FSC needs at least one asymmetric unit and an object size above 0")
@@ -237,7 +227,7 @@ def _curve(fa: NDArray, fb: NDArray, box: int, order: int, size: float, pixel_si
     count = len(voxels)
 
     def total(values: NDArray) -> F64:
-        return np.bincount(index.ravel(), weights=(values * weight).ravel(), minlength=count + 1)[:count]
+        return np.bincount(index.ravel(), weights=(values * weight).ravel(), minlength=count + 1)[:count].astype(np.float64)
 
     cross = total(fa.real * fb.real + fa.imag * fb.imag)
     power = np.sqrt(total(_squared(fa)) * total(_squared(fb)))
@@ -266,5 +256,5 @@ def _shells(box: int, ndim: int) -> tuple[NDArray[np.int64], NDArray[np.float32]
     if box % 2 == 0:
         last[-1] = 1.0
     weight = np.broadcast_to(last, index.shape)
-    voxels = np.bincount(index.ravel(), weights=weight.ravel(), minlength=box // 2 + 2)[: box // 2 + 1]
+    voxels = np.bincount(index.ravel(), weights=weight.ravel(), minlength=box // 2 + 2)[: box // 2 + 1].astype(np.float64)
     return index, weight, voxels

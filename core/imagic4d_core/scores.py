@@ -230,10 +230,11 @@ def shift_errors(matrices_est: ArrayLike, shift_est: ArrayLike, shift_true: Arra
     design = np.asarray(matrices_est, dtype=np.float64)[:, :2, :]
     difference = np.asarray(shift_est, dtype=np.float64) - np.asarray(shift_true, dtype=np.float64)
     use = np.ones(len(design), dtype=bool)
-    centre, errors = np.zeros(3), np.linalg.norm(difference, axis=1)
+    centre: F64 = np.zeros(3)
+    errors: F64 = np.asarray(np.linalg.norm(difference, axis=1), dtype=np.float64)
     for _ in range(4):
-        centre = np.linalg.lstsq(design[use].reshape(-1, 3), difference[use].ravel(), rcond=None)[0]
-        errors = np.linalg.norm(difference - design @ centre, axis=1)
+        centre = np.linalg.lstsq(design[use].reshape(-1, 3), difference[use].ravel(), rcond=None)[0].astype(np.float64)
+        errors = np.asarray(np.linalg.norm(difference - design @ centre, axis=1), dtype=np.float64)
         use = errors <= max(3.0 * float(np.median(errors)), 1e-9)
     return errors, centre
 

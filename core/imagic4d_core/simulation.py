@@ -152,8 +152,12 @@ def draw(recipe: Recipe, member: NDArray[np.int64], start: int, *, stage: str = 
         if recipe.ctf is not None:
             low, high = recipe.ctf.defocus
             defocus[i] = low + (high - low) * u[4]
-    single = (a.astype(np.float32).astype(np.float64) for a in (euler, shift, defocus))
-    return Draw(member, *single, contrast)
+    return Draw(member, _single(euler), _single(shift), _single(defocus), contrast)
+
+
+def _single(values: F64) -> F64:
+    """As a header can hold it."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _euler(u: F64, preferred: Preferred | None) -> tuple[float, float, float]:

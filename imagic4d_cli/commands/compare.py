@@ -14,6 +14,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.source("truth", "TRUTH", help="The same images with the truth in their headers.")
 @opt.option("--found-volumes", type=types.SOURCE, metavar="FILE", help="Volumes found, in the order of REF3D.")
 @opt.option("--truth-volumes", type=types.SOURCE, metavar="FILE", help="True volumes, or blob models (.json).")
+@opt.symmetry
 @opt.option("--min-ari", type=click.FloatRange(-1, 1), metavar="X", help="Demand this adjusted Rand index, or more.")
 @opt.option("--max-pose-error", type=click.FloatRange(0), metavar="DEG", help="Demand this median pose error, or less.")
 @opt.option(

@@ -19,9 +19,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--edge", type=click.FloatRange(0), default=5.0, metavar="PX", help="Width of the mask's soft edge, pixels.")
 @opt.option("--correct/--no-correct", default=True, help="Take out the mask's own correlation by random phases.")
 @opt.symmetry
-@opt.option(
-    "--object-size", type=click.FloatRange(0, 1, min_open=True), default=0.66, metavar="X", help="Object, part of the box."
-)
+@opt.option("--extent", type=click.FloatRange(0, 1, min_open=True), default=0.66, metavar="X", help="Object's length / box.")
 @opt.pixel_size
 @opt.common_serial
 @pass_run
@@ -30,7 +28,7 @@ def cli(run: Run, a: str, b: str, **settings: Any) -> None:
 
     Object k of A is compared with object k of B; a single object with all of the other file. Printed are the frequencies at
     which each curve first falls below 0.5, 0.143, half-bit, one-bit and 3-sigma, in angstrom where the pixel size is known.
-    The last three depend on the number of voxels in the shell, on --symmetry and --object-size.
+    The last three depend on the number of voxels in the shell, on --symmetry and --extent.
 
     \b
     Examples:

@@ -129,10 +129,3 @@ def test_shapes_must_fit():
         fsc.shell_curves(np.zeros((8, 8)), np.zeros((8, 9)))
     with pytest.raises(MismatchError):
         fsc.shell_curves(np.zeros((8, 9)), np.zeros((8, 9)))
-
-
-@pytest.mark.parametrize(("name", "order"), [("C1", 1), ("C7", 7), ("D2", 4), ("T", 12), ("O", 24), ("I", 60)])
-def test_symmetry_order(name, order):
-    assert fsc.symmetry_order(name) == order
-    with pytest.raises(UsageError):
-        fsc.symmetry_order("X" + name)

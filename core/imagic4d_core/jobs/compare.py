@@ -12,6 +12,7 @@ from imagic4d_core.errors import MismatchError, UsageError
 from imagic4d_core.fsc import shell_curves, sphere_mask
 from imagic4d_core.geometry.euler import J_HAND
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.geometry.symmetry import rotations
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.modelling import sampled_volumes
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks
@@ -143,6 +144,7 @@ def compare(
     *,
     volumes: str | Path | None = None,
     truth_volumes: str | Path | None = None,
+    symmetry: str = "C1",
     min_ari: float | None = None,
     max_pose_error: float | None = None,
     min_fsc: float | None = None,
@@ -162,6 +164,8 @@ def compare(
         Files of the same images in the same order; only headers are read.
     volumes, truth_volumes : path, optional
         Found and true volumes in the order of the membership numbers; the truth may be a blob model file (.json).
+    symmetry : str
+        Point group of the true 3Ds: poses that differ by one of its rotations are the same.
     min_ari, max_pose_error, min_fsc : float, optional
         Demands: adjusted Rand index, median pose error in degrees, FSC 0.5 crossing (fraction of Nyquist) of the worst 3D.
     overwrite, comm, threads, progress
@@ -181,7 +185,7 @@ def compare(
         raise MismatchError(f"{images} holds {len(found)} images and {truth} {len(true)}: they must be the same images")
     known = true.ref3d > 0
     membership = score_membership(found.ref3d, true.ref3d)
-    compared, errors, shifts = compare_poses(found, true, membership)
+    compared, errors, shifts = compare_poses(found, true, membership, rotations(symmetry))
     if volumes is not None and truth_volumes is not None:
         _compare_volumes(compared, volumes, truth_volumes, threads, progress)
     result = Comparison(
@@ -213,7 +217,9 @@ def compare(
 _Pair = tuple[Compared3D, VolumeAlignment | None]
 
 
-def compare_poses(found: Poses, true: Poses, membership: MembershipScore) -> tuple[list[_Pair], NDArray, NDArray]:
+def compare_poses(
+    found: Poses, true: Poses, membership: MembershipScore, group: NDArray | None = None
+) -> tuple[list[_Pair], NDArray, NDArray]:
     """Every matched 3D with its frame, and the errors of all images whose membership is right."""
     all_matrices, true_matrices = found.matrices(), true.matrices()
     pairs: list[_Pair] = []
@@ -223,7 +229,7 @@ def compare_poses(found: Poses, true: Poses, membership: MembershipScore) -> tup
         result = Compared3D(number, partner, int((found.ref3d == number).sum()), len(both))
         start = None
         if len(both) >= _FEW:
-            frame = global_pose_alignment(all_matrices[both], true_matrices[both])
+            frame = global_pose_alignment(all_matrices[both], true_matrices[both], group=group)
             rest, centre = shift_errors(all_matrices[both], found.shift[both], true.shift[both])
             result.mirrored, result.other_hand = frame.mirrored, frame.other_hand
             result.pose_median, result.shift_median = float(np.median(frame.errors)), float(np.median(rest))

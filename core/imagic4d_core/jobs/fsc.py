@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import MismatchError, UsageError
-from imagic4d_core.fsc import THRESHOLDS, FscCurve, common_box, masked_curves, shell_curves, sphere_mask, symmetry_order
+from imagic4d_core.fsc import THRESHOLDS, FscCurve, common_box, masked_curves, shell_curves, sphere_mask
+from imagic4d_core.geometry.symmetry import order as group_order
 from imagic4d_core.io.atomic import atomic_write, atomic_write_text, check_new
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import Stack, open_stack
@@ -47,7 +48,7 @@ class FscPair:
         """For ``--json``: frequencies are fractions of Nyquist, resolutions angstrom."""
         c = self.curve
         curves = {"frequency": c.frequency, **self.values, "voxels": c.voxels, "n_eff": c.n_eff}
-        if c.unmasked is not None:
+        if c.unmasked is not None and c.phase_randomised is not None:
             curves |= {"unmasked": c.unmasked, "phase_randomised": c.phase_randomised}
         return {
             "number": self.number,
@@ -69,7 +70,7 @@ class FscSummary:
     box: int
     pixel_size: float | None
     symmetry: str
-    object_size: float
+    extent: float
     mask: str | None
     corrected: bool
     pairs: list[FscPair]
@@ -77,7 +78,7 @@ class FscSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        names = ("a", "b", "box", "pixel_size", "symmetry", "object_size", "mask", "corrected", "output")
+        names = ("a", "b", "box", "pixel_size", "symmetry", "extent", "mask", "corrected", "output")
         return {name: getattr(self, name) for name in names} | {"curves": [p.as_dict() for p in self.pairs]}
 
     def lines(self) -> list[str]:
@@ -114,7 +115,7 @@ def fsc(
     edge: float = 5.0,
     correct: bool = True,
     symmetry: str = "C1",
-    object_size: float = 2 / 3,
+    extent: float = 0.66,
     pixel_size: float | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -143,7 +144,7 @@ def fsc(
         Take out the mask's own correlation by random phases.
     symmetry : str
         Point group, for the thresholds.
-    object_size : float
+    extent : float
         Linear size of the object as a fraction of the box, for the thresholds.
     pixel_size : float, optional
         Angstrom; from the files without one.
@@ -159,7 +160,7 @@ def fsc(
     """
     if comm.rank:
         return None
-    order = symmetry_order(symmetry)
+    order = group_order(symmetry)
     if mask is not None and mask_radius is not None:
         raise UsageError("a mask file and a mask radius exclude each other; give one")
     if output is not None:
@@ -173,7 +174,7 @@ def fsc(
 
         def one(pair: tuple[int, int]) -> FscCurve:
             x, y = _object(first, pair[0]), _object(second, pair[1])
-            options = {"symmetry_order": order, "object_size": object_size, "pixel_size": pixel}
+            options: dict[str, Any] = {"symmetry_order": order, "object_size": extent, "pixel_size": pixel}
             if weights is None:
                 return shell_curves(x, y, **options)
             return masked_curves(x, y, weights, correct=correct, seed=seed, **options)
@@ -184,7 +185,7 @@ def fsc(
             if progress is not None:
                 progress(k + 1, len(numbers))
     shown = str(mask) if mask is not None else None if mask_radius is None else f"sphere of {in_pixels(mask_radius, box):g} px"
-    result = FscSummary(str(a), str(b), box, pixel, symmetry, object_size, shown, correct and weights is not None, pairs)
+    result = FscSummary(str(a), str(b), box, pixel, symmetry, extent, shown, correct and weights is not None, pairs)
     if output is not None:
         result.output = str(output)
         _write(result, output, overwrite)
