@@ -208,10 +208,12 @@ def write_poses(handle: IO[str], poses: Poses, stack: str, pixel_size: float | N
 
     document = cif.Document()
     if pixel_size:
-        optics = document.add_new_block("optics").init_loop(
-            "_rln", ["OpticsGroup", "OpticsGroupName", "ImagePixelSize", "ImageSize", "ImageDimensionality"]
-        )
-        optics.add_row(["1", "opticsGroup1", f"{pixel_size:.9g}", str(box), "3" if volumes else "2"])
+        # RELION does not read an optics group without the last three, even where they are not used: its own defaults
+        labels = ["OpticsGroup", "OpticsGroupName", "ImagePixelSize", "ImageSize", "ImageDimensionality"]
+        labels += ["Voltage", "SphericalAberration", "AmplitudeContrast"]
+        optics = document.add_new_block("optics").init_loop("_rln", labels)
+        size, dimension = f"{pixel_size:.9g}", "3" if volumes else "2"
+        optics.add_row(["1", "opticsGroup1", size, str(box), dimension, "300", "2.7", "0.1"])
     relion = poses.to_relion()
     columns: dict[str, list[str]] = {
         "_rlnImageName": [f"{k + 1:06d}@{stack}" for k in range(len(poses))],
