@@ -1,6 +1,7 @@
 """The `im4d` group and its entry point."""
 
 import os
+import signal
 
 # Parallel work is ours (threads over fixed blocks, MPI): BLAS threads on top would fight over the cores and make
 # results depend on their number. Set before anything imports numpy.
@@ -43,6 +44,8 @@ def cli(ctx: click.Context, config: str | None) -> None:
 
 def main() -> None:
     """Entry point of the script `im4d`."""
+    # a cluster's time limit or `timeout` ends a run as Ctrl-C does: temporary files are removed
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli.main(prog_name="im4d")
 
 
