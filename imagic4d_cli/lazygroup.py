@@ -116,7 +116,8 @@ def _say(exc: BaseException, code: int, run: Run) -> None:
             click.echo(exc.format_message(), err=True)
         return
     if run.rank > 0:
-        if code == exits.USAGE:  # all ranks alike: rank 0 says it
+        fault = type(exc).__name__ == "EnvironmentFault"
+        if code == exits.USAGE or fault:  # seen by all ranks alike, before MPI is up: rank 0 says it
             return
         import time
 

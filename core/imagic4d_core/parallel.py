@@ -248,6 +248,8 @@ def get_comm(mpi: bool | None = None) -> Comm:
 
 
 def _init(name: str | None, size: int) -> Any:
+    # MPICH would add a line of its own to the message of the error that `abort` follows
+    os.environ.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")
     try:
         import mpi4py
 
