@@ -248,8 +248,6 @@ def get_comm(mpi: bool | None = None) -> Comm:
 
 
 def _init(name: str | None, size: int) -> Any:
-    # MPICH would add a line of its own to the message of the error that `abort` follows
-    os.environ.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")
     try:
         import mpi4py
 
@@ -306,6 +304,7 @@ def abort(code: int) -> None:
         if not MPI.Is_finalized():
             sys.stdout.flush()
             sys.stderr.flush()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the reason has been said; MPICH would add lines of its own
             MPI.COMM_WORLD.Abort(code)
 
 
