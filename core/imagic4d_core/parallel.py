@@ -12,6 +12,7 @@ import atexit
 import logging
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -305,6 +306,7 @@ def abort(code: int) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the reason has been said; MPICH would add lines of its own
+            time.sleep(0.3)  # until mpiexec has forwarded it: what is still in its pipes is lost
             MPI.COMM_WORLD.Abort(code)
 
 
