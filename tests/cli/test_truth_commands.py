@@ -203,3 +203,26 @@ def test_compare_mistakes(solved, im4d, tmp_path):
         "compare", solved / "found.hed", solved / "truth.hed", "--found-volumes", solved / "true.hed,1,2", "--truth-volumes",
         solved / "true.hed", code=4,
     )  # fmt: skip
+
+
+def test_compare_with_an_empty_volume(solved, im4d, tmp_path):
+    """A 3D that holds nothing gives FSC 0, not a crash."""
+    volumes, _ = read_stack(solved / "found_volumes.hed")
+    volumes[1] = 0
+    write_stack(tmp_path / "v.hed", volumes)
+    volumes = ["--found-volumes", tmp_path / "v.hed", "--truth-volumes", solved / "true.hed"]
+    document = im4d("compare", solved / "found.hed", solved / "truth.hed", *volumes, "--min-fsc", 0.1, "--json", code=1).json
+    assert document["volumes"][1]["fsc05"] == 0 and document["volumes"][1]["correlation"] == 0 and document["fsc05"] == 0
+
+
+def test_symmetry_copies_are_right_poses(solved, im4d, tmp_path):
+    """Under C2 a pose turned by half a turn of the true object is no error."""
+    records = read_stack(solved / "truth.hed")[1]
+    poses = Poses.from_headers(records)
+    m = poses.matrices()
+    m[::2] = m[::2] @ np.diag([-1.0, -1.0, 1.0])
+    poses.set_matrices(m)
+    replace_headers(solved / "images.hed", poses.into_headers(records), tmp_path / "half.hed")
+    plain = im4d("compare", tmp_path / "half.hed", solved / "truth.hed", "--json").json
+    with_c2 = im4d("compare", tmp_path / "half.hed", solved / "truth.hed", "--symmetry", "C2", "--json").json
+    assert plain["pose_error"]["p95"] > 90 and with_c2["pose_error"]["p95"] < 0.1

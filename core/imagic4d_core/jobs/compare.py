@@ -274,7 +274,8 @@ def _compare_volumes(
             result.mirrored = alignment.mirrored
             result.fsc05, result.fsc0143 = curve.crossing("0.5"), curve.crossing("0.143")
             inside = sphere_mask(goal.shape[0], 3, 0.95, 0.0) > 0
-            result.correlation = float(np.corrcoef(laid[inside], goal[inside])[0, 1])
+            flat = not (np.ptp(laid[inside]) > 0 and np.ptp(goal[inside]) > 0)
+            result.correlation = 0.0 if flat else float(np.corrcoef(laid[inside], goal[inside])[0, 1])
             result.fsc = curve.fsc.tolist()
 
         map_blocks(one, pairs, threads, progress)
