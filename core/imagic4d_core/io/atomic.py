@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -142,3 +143,21 @@ def atomic_write_text(path: str | os.PathLike, text: str, overwrite: bool = Fals
 def atomic_write_json(path: str | os.PathLike, document: Any, overwrite: bool = False) -> None:
     """Write a JSON document atomically, keys in the order given, ending in a newline."""
     atomic_write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n", overwrite)
+
+
+@contextmanager
+def scratch_folder(near: str | os.PathLike, comm: Any) -> Iterator[Path]:
+    """A folder for intermediate files beside `near`, on its file system (hard links work), removed at the end.
+
+    A folder of the same name left by a run that was killed is emptied first. All ranks of `comm` share it.
+    """
+    folder = Path(near).with_name(f".{Path(near).name}.scratch")
+    if comm.rank == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    comm.barrier()
+    try:
+        yield folder
+    finally:
+        if comm.rank == 0:
+            shutil.rmtree(folder, ignore_errors=True)

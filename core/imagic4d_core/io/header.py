@@ -166,7 +166,10 @@ _BY_NAME = {w.name: w for w in WORDS}
 CHANGED = tuple(
     w.name
     for w in WORDS
-    if any(a <= w.number <= b for a, b in [(20, 29), (50, 60), (63, 64), (70, 99), (101, 103), (110, 111), (123, 125)])
+    if any(
+        a <= w.number <= b
+        for a, b in [(12, 12), (20, 21), (25, 29), (50, 60), (63, 64), (70, 99), (101, 103), (110, 111), (123, 125)]
+    )
 )
 CHARACTER = tuple(w.name for w in WORDS if w.type[0] == "C")
 
@@ -273,17 +276,25 @@ def set_geometry(
         h[name] = 0
 
 
-def to_bytes(h: NDArray) -> bytes:
+def to_bytes(h: NDArray) -> NDArray[np.uint8]:
     """Records as they stand in a file, character words padded with blanks.
 
     Parameters
     ----------
     h : ndarray, shape (n,), `HEADER_DTYPE`
+
+    Returns
+    -------
+    ndarray, shape (n, 1024), uint8
     """
-    out = np.ascontiguousarray(h, dtype=HEADER_DTYPE).copy()
+    out = np.array(h, dtype=HEADER_DTYPE, order="C", copy=True)
+    raw = out.view(np.uint8).reshape(len(out), RECORD)
     for name in CHARACTER:
-        out[name] = np.char.ljust(out[name], HEADER_DTYPE[name].itemsize)
-    return out.tobytes()
+        kind, offset = HEADER_DTYPE.fields[name][:2]
+        short = np.flatnonzero(raw[:, offset + kind.itemsize - 1] == 0)
+        if len(short):
+            out[name][short] = np.char.ljust(out[name][short], kind.itemsize)
+    return raw
 
 
 def swap_words(h: NDArray) -> NDArray:
@@ -301,20 +312,29 @@ def swap_words(h: NDArray) -> NDArray:
 
 
 def clean_old(h: NDArray, stamped: bool) -> NDArray:
-    """Records of an IMAGIC-5 layout with the words that changed meaning zeroed, in place.
+    """Turn records of the IMAGIC-5 layout into current ones, in place: words that changed meaning become zero.
+
+    Month and day are exchanged where only that makes a date, years counted from 1900 become full.
 
     Parameters
     ----------
     h : ndarray, shape (n,), `HEADER_DTYPE`
     stamped : bool
-        False where word 69 is no machine stamp: words 65 to 67 are then kept only where they can be angles.
+        False where word 69 is no machine stamp: words 65 to 67 are then kept only where all three can be angles.
     """
     for name in CHANGED:
         h[name] = 0
-    for name in ("ALPHA", "BETA", "GAMMA"):
-        value = h[name]
-        size = np.abs(value)
-        # uninitialised integers read as floats are denormal or huge
-        bad = ~np.isfinite(value) | ((size > 0) & (size < 1e-30)) | (size > 1e4)
-        h[name] = np.where(bad | (not stamped and bad.any()), 0, value)
+    day_first = (h["NMONTH"] > 12) & (h["NMONTH"] <= 31) & (h["NDAY"] >= 1) & (h["NDAY"] <= 12)
+    month = np.where(day_first, h["NDAY"], h["NMONTH"])
+    h["NDAY"] = np.where(day_first, h["NMONTH"], h["NDAY"])
+    h["NMONTH"] = month
+    h["NYEAR"] += np.where((h["NYEAR"] > 70) & (h["NYEAR"] < 200), 1900, 0).astype(np.int32)
+    angles = np.stack([h["ALPHA"], h["BETA"], h["GAMMA"]])
+    size = np.abs(angles)
+    # integers and memory left over, read as floats, are next to nothing or huge
+    bad = ~np.isfinite(angles) | ((size > 0) & (size < 1e-6)) | (size > 1e4)
+    if not stamped:
+        bad |= bad.any(axis=0)
+    for name, value, wrong in zip(("ALPHA", "BETA", "GAMMA"), angles, bad, strict=True):
+        h[name] = np.where(wrong, 0, value)
     return h

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError
 from imagic4d_core.io import imagic, mrc, spider, star
+from imagic4d_core.io.header import set_geometry
 from imagic4d_core.io.layout import check_finite
 from imagic4d_core.io.locations import Locations, parse_locations, split_spec
 from imagic4d_core.io.writer import StackWriter, create_stack, replace_headers
@@ -203,9 +204,9 @@ class Stack:
         """
         start, stop = self._check(start, stop, self.n_images)
         parts = [self._file_headers(a, b) for _, a, b in self.runs(start, stop)]
+        if self._index is None and self.sections == self.layout.sections:
+            return parts[0]
         h = np.concatenate(parts) if parts else self._file_headers(0, 0)
-        from imagic4d_core.io.header import set_geometry
-
         set_geometry(h, start, self.objects, self.sections, self.lines, self.pixels, self.layout.type_word)
         return h
 

@@ -240,8 +240,7 @@ class StackWriter:
         if self.nblocks == 1:
             write_at(self._head_fd, start * hdr.RECORD, raw, self.path)
             return
-        for k in range(len(h)):
-            part = raw[k * hdr.RECORD : (k + 1) * hdr.RECORD]
+        for k, part in enumerate(raw):
             write_at(self._head_fd, (start + k) * self.nblocks * hdr.RECORD, part, self.path)
 
     def _read_records(self, start: int, stop: int) -> NDArray:
@@ -276,19 +275,22 @@ class StackWriter:
         for start in range(0, self.n_images, _HEADER_CHUNK):
             stop = min(self.n_images, start + _HEADER_CHUNK)
             h = self._read_records(start, stop)
-            self._geometry(h, start)
+            if (h["IMN"] == 0).any():  # records that nobody set
+                self._geometry(h, start)
             fresh = h["NYEAR"] == 0
             for name, value in zip(("NMONTH", "NDAY", "NYEAR", "NHOUR", "NMINUT", "NSEC"), created, strict=True):
                 h[name][fresh] = value
-            if self.pixel_size is not None:
-                h["PIXSIZE"] = self.pixel_size
             known = seen[start:stop, 4] == 1
+            resized = self.pixel_size is not None and (h["PIXSIZE"] != np.float32(self.pixel_size)).any()
+            if resized:
+                h["PIXSIZE"] = self.pixel_size
             with np.errstate(over="ignore", invalid="ignore"):
                 h["AVDENS"][known] = seen[start:stop, 0][known]
                 h["SIGMA"][known] = np.sqrt(seen[start:stop, 1][known])
                 h["DENSMIN"][known] = seen[start:stop, 2][known]
                 h["DENSMAX"][known] = seen[start:stop, 3][known]
-            self._write_records(h, start)
+            if resized or known.any() or fresh.any():
+                self._write_records(h, start)
             if self.format == "MRC":
                 poses.append(Poses.from_headers(h[(-start) % self.sections :: self.sections]))
         return poses
@@ -456,7 +458,7 @@ def _hed_bytes(stack: Any, records: NDArray) -> bytes:
         h[name][fresh] = value
     if reader.order == ">":
         h["REALTYPE"] = hdr.BIG
-    raw = np.frombuffer(hdr.to_bytes(h), np.uint8).reshape(len(h), hdr.RECORD)
+    raw = hdr.to_bytes(h)
     if reader.order == ">":
         padded = np.ascontiguousarray(raw).view(hdr.HEADER_DTYPE)[:, 0]
         raw = hdr.swap_words(padded).view(np.uint8).reshape(len(h), hdr.RECORD)

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,15 @@ def _move(
         and getattr(stack.reader, "plain", False)
         and (stack.format != "MRC" or stack.reader.rows == writer.rows)
     )
+    with ThreadPoolExecutor(1) as pool:  # headers are worked on while the kernel copies densities
+        bulk = pool.submit(_move_densities, stack, writer, at, raw, finite, progress, done, total)
+        _move_headers(stack, writer, at)
+        bulk.result()
+
+
+def _move_densities(
+    stack: Stack, writer: StackWriter, at: int, raw: bool, finite: bool, progress: Progress, done: int, total: int
+) -> None:
     step = max(1, (_COPY_BYTES if raw and not finite else 1 << 24) // writer.plane)
     for start, stop in stack.blocks(step):
         if raw:
@@ -130,6 +140,9 @@ def _move(
             writer.write(at + start, data)
         if progress:
             progress(done + stop, total)
+
+
+def _move_headers(stack: Stack, writer: StackWriter, at: int) -> None:
     for start in range(0, stack.n_images, _HEADERS):
         stop = min(stack.n_images, start + _HEADERS)
         writer.set_headers(at + start, stack.headers(start, stop))
