@@ -18,7 +18,8 @@ from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures.grey import fit_tile, to_grey
 from imagic4d_core.pictures.overview import overview_png
 from imagic4d_core.pictures.page import report_page
-from imagic4d_core.pictures.rundata import Example, Run, Truth, example_indices, object_frame, volume_tiles
+from imagic4d_core.pictures.rundata import Example, Run, Truth, example_indices, volume_tiles
+from imagic4d_core.pictures.volumes import object_frame
 
 #: Headers are read this many at a time.
 BLOCK = 16384
@@ -208,7 +209,7 @@ def view_directions(poses: Poses) -> dict[int, NDArray[np.float64]]:
     return {int(k): d[poses.ref3d == k] for k in numbers} or {0: d}
 
 
-def centred_image(image: NDArray, shift: NDArray) -> NDArray[np.float32]:
+def centred_image(image: NDArray[np.float32], shift: NDArray[np.float64]) -> NDArray[np.float32]:
     """An image moved by `shift` = (lines, pixels), for pictures."""
     from scipy import ndimage
 

@@ -13,7 +13,8 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.jobs.compare import best_alignment, compare_poses
 from imagic4d_core.jobs.modelling import is_model_file, sampled_volumes
-from imagic4d_core.pictures.rundata import Run, Truth, object_frame, volume_tiles
+from imagic4d_core.pictures.rundata import Run, Truth, volume_tiles
+from imagic4d_core.pictures.volumes import object_frame
 from imagic4d_core.scores import score_membership
 from imagic4d_core.volalign import VolumeAlignment, align_volumes, apply_alignment
 

@@ -37,10 +37,13 @@ def _volumes(figure: "Figure", run: Run, left: float, right: float, top: float, 
         heads = ["3D", "truth", "3D", "truth", "3D: sum along z", "truth: sum along z"]
         # few 3Ds: no sums, but larger surfaces
         heads = heads[: 6 if len(chosen) > 3 else 4]
-    width = (right - left - 0.05) / len(heads)
-    height = min((top - bottom) / len(chosen), width * 1.7)
+    # a single 3D gets two lines of pictures twice the size
+    lines = 2 if len(chosen) == 1 else 1
+    across = len(heads) // lines
+    width = (right - left - 0.05) / across
+    height = min((top - bottom) / len(chosen) / lines, width * 1.7)
     for row, t in enumerate(chosen):
-        y = top - (row + 1) * height
+        y = top - (row * lines + 1) * height
         other = true.get(t.number)
         cells = [t.surfaces[0], t.surfaces[1], t.sections[0], t.projections[0]]
         if true:
@@ -55,8 +58,9 @@ def _volumes(figure: "Figure", run: Run, left: float, right: float, top: float, 
         figure.text(left, y + 0.62 * height - 0.022, f"{n} images", fontsize=8)
         for k, picture in enumerate(cells):
             if picture is not None:
-                ax = figure.add_axes((left + 0.05 + k * width, y, 0.95 * width, 0.96 * height))
-                _show(ax, picture, heads[k] if row == 0 else "")
+                below = y - (k // across) * height
+                ax = figure.add_axes((left + 0.05 + k % across * width, below, 0.95 * width, 0.93 * height))
+                _show(ax, picture, heads[k] if row == 0 or lines == 2 else "")
     if len(run.volumes) > MOST:
         figure.text(left, bottom - 0.012, f"the {MOST} largest of {len(run.volumes)} 3Ds", fontsize=8)
 
@@ -121,10 +125,12 @@ def overview_figure(run: Run) -> "Figure":
         draw_fsc(ax, run.fsc["volumes"], run.pixel_size, legend=len(run.fsc["volumes"]) <= 10)
     else:
         ax.text(0.5, 0.5, "no FSC", ha="center", va="center")
-    ax.set_title(
-        "FSC of half sets" if not run.fsc.get("independent", False) else "FSC of independent half sets",
-        pad=16 if run.pixel_size else 6,
-    )
+    title = "FSC of half sets" if not run.fsc.get("independent", False) else "FSC of independent half sets"
+    if run.truth and run.truth.curves:
+        title += "; dash-dotted: against the truth"
+        for curve in run.truth.curves:
+            ax.plot(curve["frequency"], curve["fsc"], color=colour_of(curve["number"]), lw=1.0, ls=(0, (6, 1.5, 1, 1.5)))
+    ax.set_title(title, pad=16 if run.pixel_size else 6)
     left, right = figure.add_axes((0.615, 0.295, 0.155, 0.19)), figure.add_axes((0.828, 0.295, 0.118, 0.19))
     if run.journal:
         draw_sizes(left, run.journal, run.truth.sizes if run.truth else None)
@@ -138,7 +144,7 @@ def overview_figure(run: Run) -> "Figure":
     axes = [figure.add_axes((0.64 + k * 0.145, 0.025, 0.13, 0.19)) for k in (0, 1)]
     if run.directions:
         image = draw_pair(axes, np.concatenate([np.asarray(d).reshape(-1, 3) for d in run.directions.values()]), dots=0)
-        bar = figure.colorbar(image, cax=figure.add_axes((0.94, 0.05, 0.008, 0.13)))  # type: ignore[arg-type]
+        bar = figure.colorbar(image, cax=figure.add_axes((0.94, 0.05, 0.008, 0.13)))
         bar.ax.set_title("× uniform", fontsize=7.5, loc="center")
         bar.outline.set_edgecolor(FAINT)
     else:

@@ -224,7 +224,8 @@ def _orientations(run: Run) -> str:
     words = (
         "View directions on two hemispheres in equal-area projection (x down, y to the right; circles at 30° "
         "and 60° from the pole). "
-        "Grey: density against uniform; points: single images. A blank region is a view that no image shows."
+        "Grey: density against uniform; points: single images (where a 3D has no more than 1500). "
+        "A blank region is a view that no image shows."
     )
     return _figure(figure_svg(figure, "ori", "Orientation maps"), words)
 

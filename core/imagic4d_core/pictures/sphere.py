@@ -5,7 +5,7 @@ opposite points of the two discs.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,7 +101,7 @@ def density_maps(directions: ArrayLike, size: int = 61) -> F64:
     return np.stack([density(directions, disc_directions(points, upper)).reshape(size, size) for upper in (True, False)])
 
 
-def _disc(ax: "Axes", grey: F64, top: float, dots: F64, colour: str) -> object:
+def _disc(ax: "Axes", grey: F64, top: float, dots: F64, colour: str) -> Any:
     image = ax.imshow(grey, cmap="Greys", vmin=0, vmax=top, extent=(-1, 1, 1, -1), interpolation="bilinear", zorder=1)
     angle = np.linspace(0, 2 * np.pi, 121)
     clip = ax.fill(np.cos(angle), np.sin(angle), fill=False, lw=0.8, ec=INK, zorder=4)[0]
@@ -118,7 +118,7 @@ def _disc(ax: "Axes", grey: F64, top: float, dots: F64, colour: str) -> object:
 
 def draw_pair(
     axes: Sequence["Axes"], directions: ArrayLike, number: int = 0, *, top: float | None = None, dots: int = 1500
-) -> object:
+) -> Any:
     """Both hemispheres of one set of directions on two axes; returns the image for a colour bar.
 
     Parameters
@@ -130,11 +130,12 @@ def draw_pair(
     top : float, optional
         Density drawn black.
     dots : int
-        At most this many points.
+        Directions are drawn as points where they are no more than this.
     """
     d = np.asarray(directions, dtype=np.float64).reshape(-1, 3)
     maps = density_maps(d)
-    shown = d[np.linspace(0, len(d) - 1, dots).astype(np.int64)] if len(d) > dots else d
+    # a sample would look like structure, and all of them hide the density
+    shown = d if len(d) <= dots else d[:0]
     points, upper = equal_area(shown)
     top = max(2.0, float(np.max(maps))) if top is None else top
     image = None
@@ -155,7 +156,7 @@ def orientation_figure(
     columns : int
         Pairs in a row.
     dots : int
-        Up to this many directions a 3D are drawn as points above the density.
+        Directions of a 3D are drawn as points above the density where they are no more than this.
     """
     items = list(groups.items()) if isinstance(groups, Mapping) else list(enumerate(groups, 1))
     columns = max(1, min(columns, len(items)))
@@ -168,9 +169,9 @@ def orientation_figure(
     image = None
     for k, (number, d) in enumerate(items):
         pair = grid[k // columns, 2 * (k % columns) : 2 * (k % columns) + 2]
-        image = draw_pair(pair, d, number, top=top, dots=dots)
+        image = draw_pair(list(pair), d, number, top=top, dots=dots)
         label = f"{name} {number}" if number > 0 else "all images"
-        pair[0].set_title(f"{label}: {len(d)} images, from +z", fontsize=8)
+        pair[0].set_title(f"{label}: {len(np.atleast_2d(d))} images, from +z", fontsize=8)
         pair[1].set_title("from −z", fontsize=8)
     if image is not None:
         bar = figure.colorbar(
