@@ -60,7 +60,8 @@ def test_low_frequencies_alone():
 def test_rotation_in_the_plane_turns_the_image():
     v = volume(blobs(33), 33)
     a, b = project_volume(v, matrix_from_euler([0, 90], [40, 40], [70, 70]))
-    np.testing.assert_allclose(b, np.rot90(a, 1), atol=3e-3 * a.max())
+    # M = Rz(-90) M': b at (x, y) is a at (-y, x)
+    np.testing.assert_allclose(b, np.rot90(a, -1), atol=3e-3 * a.max())
 
 
 def test_linear_and_independent_of_company():
