@@ -3,8 +3,8 @@
 
     python benchmarks/copy_speed.py [--gigabytes 4] [--box 128] [--runs 3] [--folder DIR]
 
-The order alternates from run to run; what is waiting for the disk is flushed before each, outside the timing. Needs twice the space; the
-files are removed at the end. On a disk that others use as well, --folder /dev/shm shows the cost without the disk.
+The order alternates from run to run; what is waiting for the disk is flushed before each, outside the timing. Needs twice the
+space; the files are removed at the end. On a disk that others use as well, --folder /dev/shm shows the cost without the disk.
 """
 
 import argparse

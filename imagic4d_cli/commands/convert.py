@@ -1,5 +1,7 @@
 """im4d convert."""
 
+from typing import Any
+
 import click
 
 from imagic4d_cli import options as opt
@@ -22,7 +24,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.common_serial
 @pass_run
 def cli(
-    run: Run, src: str, dst: str, loc: object, rows: str, type_: str | None, pixel_size: float | None, what: str | None,
+    run: Run, src: str, dst: str, loc: Any, rows: str, type_: str | None, pixel_size: float | None, what: str | None,
     sections: int | None,
 ) -> None:  # fmt: skip
     """Convert between IMAGIC and MRC, and from SPIDER.

@@ -1,5 +1,7 @@
 """im4d copy."""
 
+from typing import Any
+
 import click
 
 from imagic4d_cli import options as opt
@@ -12,7 +14,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.loc
 @opt.common_serial
 @pass_run
-def cli(run: Run, src: str, dst: str, loc: object) -> None:
+def cli(run: Run, src: str, dst: str, loc: Any) -> None:
     """Copy images, with their headers.
 
     Locations count images, and the sections of volumes one by one; without locations a file of volumes stays one. NAME,3,5 and

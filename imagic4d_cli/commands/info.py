@@ -1,5 +1,7 @@
 """im4d info."""
 
+from typing import Any
+
 import click
 
 from imagic4d_cli import options as opt
@@ -12,7 +14,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--statistics", is_flag=True, help="Read all densities: mean, standard deviation, minimum, maximum.")
 @opt.reading
 @pass_run
-def cli(run: Run, srcs: tuple[str, ...], loc: object, statistics: bool) -> None:
+def cli(run: Run, srcs: tuple[str, ...], loc: Any, statistics: bool) -> None:
     """Say what is in image and volume files.
 
     Format, shape, density type, byte order, pixel size, how many headers hold poses and 3D memberships, and every doubt about

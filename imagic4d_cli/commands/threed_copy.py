@@ -1,5 +1,7 @@
 """im4d threed-copy."""
 
+from typing import Any
+
 import click
 
 from imagic4d_cli import options as opt
@@ -12,7 +14,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.loc
 @opt.common_serial
 @pass_run
-def cli(run: Run, src: str, dst: str, loc: object) -> None:
+def cli(run: Run, src: str, dst: str, loc: Any) -> None:
     """Copy volumes, with their headers.
 
     As copy, but locations count volumes: NAME,3,5 and --loc 3-5,9,20- select them, OUTPUT,2 replaces volumes from 2 on in an
