@@ -137,7 +137,9 @@ def test_grids_shrink_with_r_max():
     assert grid_for(65).small == 65 and grid_for(65).r_max == 32 and grid_for(64).r_max == 31
 
 
-@pytest.mark.parametrize("options", [{"box": 4}, {"box": 64, "oversampling": 1.0}, {"box": 64, "width": 5}, {"box": 64, "r_max": 0}])
+@pytest.mark.parametrize(
+    "options", [{"box": 4}, {"box": 64, "oversampling": 1.0}, {"box": 64, "width": 5}, {"box": 64, "r_max": 0}]
+)
 def test_bad_sizes(options):
     with pytest.raises(UsageError):
         grid_for(**options)

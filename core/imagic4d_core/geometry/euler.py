@@ -59,7 +59,8 @@ def euler_from_matrix(matrix: ArrayLike) -> tuple[F64, F64, F64]:
     beta = np.arctan2(s, m[..., 2, 2])
     polar = s < 1e-12
     gamma = np.where(polar, 0.0, np.arctan2(m[..., 2, 1], m[..., 2, 0]))
-    alpha = np.where(polar, np.arctan2(-m[..., 1, 0] * np.sign(m[..., 2, 2]), m[..., 1, 1]), np.arctan2(m[..., 1, 2], -m[..., 0, 2]))
+    at_pole = np.arctan2(-m[..., 1, 0] * np.sign(m[..., 2, 2]), m[..., 1, 1])
+    alpha = np.where(polar, at_pole, np.arctan2(m[..., 1, 2], -m[..., 0, 2]))
     turn = 360.0
     return np.rad2deg(alpha) % turn, np.rad2deg(beta), np.rad2deg(gamma) % turn
 
