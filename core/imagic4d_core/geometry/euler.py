@@ -61,8 +61,13 @@ def euler_from_matrix(matrix: ArrayLike) -> tuple[F64, F64, F64]:
     gamma = np.where(polar, 0.0, np.arctan2(m[..., 2, 1], m[..., 2, 0]))
     at_pole = np.arctan2(-m[..., 1, 0] * np.sign(m[..., 2, 2]), m[..., 1, 1])
     alpha = np.where(polar, at_pole, np.arctan2(m[..., 1, 2], -m[..., 0, 2]))
-    turn = 360.0
-    return np.rad2deg(alpha) % turn, np.rad2deg(beta), np.rad2deg(gamma) % turn
+    return _turn(np.rad2deg(alpha)), np.rad2deg(beta), _turn(np.rad2deg(gamma))
+
+
+def _turn(degrees: F64) -> F64:
+    """Angles in [0, 360); the remainder of a tiny negative angle rounds to 360 itself."""
+    rest = degrees % 360.0
+    return np.where(rest == 360.0, 0.0, rest)
 
 
 def directions_from_matrix(matrix: ArrayLike) -> F64:
@@ -76,13 +81,13 @@ def relion_from_euler(alpha: ArrayLike, beta: ArrayLike, gamma: ArrayLike) -> tu
     Valid for arrays taken over with the line flip that keeps the centre (imagic-format sections 6 and 7).
     """
     a, b, g = (np.asarray(v, dtype=np.float64) for v in (alpha, beta, gamma))
-    return (g - 90.0) % 360.0, b + 0.0, (a + 90.0) % 360.0
+    return _turn(g - 90.0), b + 0.0, _turn(a + 90.0)
 
 
 def euler_from_relion(rot: ArrayLike, tilt: ArrayLike, psi: ArrayLike) -> tuple[F64, F64, F64]:
     """RELION/SPIDER/Xmipp (rot, tilt, psi) to IMAGIC (ALPHA, BETA, GAMMA), degrees."""
     r, t, p = (np.asarray(v, dtype=np.float64) for v in (rot, tilt, psi))
-    return (p - 90.0) % 360.0, t + 0.0, (r + 90.0) % 360.0
+    return _turn(p - 90.0), t + 0.0, _turn(r + 90.0)
 
 
 def random_rotations(rng: np.random.Generator, count: int) -> F64:
