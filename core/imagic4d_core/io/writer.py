@@ -253,6 +253,7 @@ class StackWriter:
         missing = np.flatnonzero(seen[:, 4] == 0)
         if len(missing):
             raise RuntimeError(f"{self.path}: image {missing[0] + 1} and {len(missing) - 1} others were never written")
+        seen = seen + 0.0  # sums over ranks lose the sign of -0
         per_image = seen.copy()
         if self.is_volumes and (seen[:, 4] == 1).all():
             # as the vendor does, every section carries the statistics of its volume
