@@ -80,6 +80,11 @@ def crop_rfftn(f: NDArray, shape: Sequence[int], new: Sequence[int]) -> NDArray:
     return out
 
 
+def rfftn(x: NDArray, ndim: int) -> NDArray[np.complexfloating]:
+    """Real FFT over the last `ndim` axes with the origin at index 0 (no centring)."""
+    return _fft.rfftn(x, axes=_axes(ndim))
+
+
 def irfftn(f: NDArray, shape: Sequence[int]) -> NDArray[np.floating]:
     """Inverse real FFT over the last ``len(shape)`` axes with the origin at index 0 (no centring)."""
     return _fft.irfftn(f, s=tuple(shape), axes=_axes(len(shape)))
@@ -149,3 +154,8 @@ def frequencies(n: int) -> np.ndarray:
 def half_frequencies(n: int) -> np.ndarray:
     """Frequencies of a half spectrum of `n` samples in cycles per pixel, shape (n // 2 + 1,), float64."""
     return _fft.rfftfreq(int(n))
+
+
+def line_rfft(x: NDArray) -> NDArray[np.complexfloating]:
+    """Half spectrum along axis 1, origin at index 0."""
+    return _fft.rfft(x, axis=1)

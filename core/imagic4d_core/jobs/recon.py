@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Images read and transformed at a time: fixed, never by the number of ranks or threads.
 BLOCK, PART = 128, 32
+#: Bytes of spectra put in at a time; sums of integers do not depend on it.
+BATCH = 1 << 26
 #: Bytes of sums held at a time; more 3Ds than fit are made in several passes over the images.
 SUMS = 2 << 30
 #: Images looked at for the typical amplitude.
@@ -318,13 +320,17 @@ class _Work:
             )  # fmt: skip
             slabs = self._slabs(first, last, acc.grid.r_max) if exact else None
             mine = self.comm.blocks(len(self.poses), BLOCK)
+            batch: list[tuple] = []
             for done, (start, stop) in enumerate(mine):
-                self._add(acc, start, stop, first, last, sets, slabs)
+                batch += self._spectra(start, stop, first, last, sets)
+                if done + 1 == len(mine) or sum(part[0].nbytes for part in batch) > BATCH:
+                    self._insert(acc, batch, sets, slabs)
+                    batch = []
                 if self.progress is not None:
                     self.progress(done + 1 + (first // step) * len(mine), len(mine) * -(-total // step))
             for k in range(first, last):
                 rows = slice((k - first) * sets, (k - first + 1) * sets)
-                for array in acc.arrays:
+                for array in acc.arrays if self.comm.size > 1 else ():
                     reduced = self.comm.reduce(array[rows], root=k % self.comm.size)
                     if reduced is not None:
                         array[rows] = reduced
@@ -340,29 +346,39 @@ class _Work:
 
         return map_blocks(one, range(first, last), self.threads)
 
-    def _add(
-        self, acc: Accumulator, start: int, stop: int, first: int, last: int, sets: int, slabs: list[NDArray] | None
-    ) -> None:
+    def _spectra(self, start: int, stop: int, first: int, last: int, sets: int) -> list[tuple]:
+        """Spectra, entries' matrices, shifts, 3Ds (from `first`), sets and weights of one block of images."""
         f = self.found
-        entry = np.flatnonzero((f.image >= start) & (f.image < stop) & (f.ref3d > first) & (f.ref3d <= last))
+        lo, hi = np.searchsorted(f.image, (start, stop))
+        entry = lo + np.flatnonzero((f.ref3d[lo:hi] > first) & (f.ref3d[lo:hi] <= last))
         if not len(entry):
-            return
-        image, k, weight = f.image[entry], f.ref3d[entry] - 1 - first, f.weight[entry]
+            return []
+        image, k = f.image[entry], f.ref3d[entry] - 1 - first
         poses = self.poses.select(image)
         place = np.zeros(len(entry), np.int64)
         if sets > 1:
             place = (poses.fold - 1 if poses.folds.any() else poses.halfset - 1).astype(np.int64)
-        data = self.images.read(start, stop)[image - start]
+        data = self.images.read(start, stop)
+        if not np.array_equal(image, np.arange(start, stop)):
+            data = data[image - start]
         parts = [slice(i, i + PART) for i in range(0, len(entry), PART)]
-        spectra = np.concatenate(map_blocks(lambda p: fourier.centred_rfftn(data[p], 2), parts, self.threads))
-        matrices = poses.matrices()
+        spectra = np.concatenate(map_blocks(lambda p: fourier.rfftn(data[p], 2), parts, self.threads))
+        return [(spectra, poses.matrices(), poses.shift, k, place, f.weight[entry])]
+
+    def _insert(self, acc: Accumulator, batch: list[tuple], sets: int, slabs: list[NDArray] | None) -> None:
+        """Put the spectra of several blocks in: together, for many slices share the cells they touch."""
+        if not batch:
+            return
+        spectra, matrices, shifts, k, place, weight = (
+            column[0] if len(batch) == 1 else np.concatenate(column) for column in zip(*batch, strict=True)
+        )
         ctf = None
         if slabs is not None:
             ctf = np.zeros(spectra.shape, np.float32)
             for v in np.unique(k):
                 mine = np.flatnonzero(k == v)
                 ctf[mine] = exact_filter.exact_filters(slabs[v], matrices[mine], self.images.lines, acc.grid.r_max)
-        acc.insert(spectra, matrices, k * sets + place, weight, poses.shift, ctf, threads=self.threads)
+        acc.insert(spectra, matrices, k * sets + place, weight, shifts, ctf, centred=False, threads=self.threads)
 
 
 def _finish(

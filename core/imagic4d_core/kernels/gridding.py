@@ -15,6 +15,7 @@ images over ranks and threads gives the same bits.
 
 import math
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba.core import cgutils, types
@@ -31,6 +32,7 @@ HALO = 2
 #: Edge of the tiles in which slices are worked on.
 TILE = 8
 
+_AVX512 = bool(llvm.get_host_cpu_features().get("avx512dq", False))
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the rounded integer in the low bits of a double
 
 
@@ -87,8 +89,10 @@ class _Emit:
         return self.muladd(self.splat(frac, 4), self.b.fsub(hi, lo), lo)
 
     def fixed(self, vector):
-        """Round single to 64-bit integers: add the magic number as double, take its bits."""
+        """Single to 64-bit integers: one instruction with AVX-512; else add a magic number as double, take the bits."""
         count = vector.type.count
+        if _AVX512:
+            return self.b.fptosi(vector, _vec(self.i64, count))
         v64, vi = _vec(self.f64, count), _vec(self.i64, count)
         magic = self.ir.Constant(v64, [_MAGIC] * count)
         bits = self.b.bitcast(self.b.fadd(self.b.fpext(vector, v64), magic), vi)
@@ -218,11 +222,12 @@ def _ramps(size, top, shifts, out):
 
 @kernel
 def _spread3(v):
-    """Put two zero bits between the five low bits of v."""
-    v &= 31
-    v = (v | (v << 8)) & 0x100F
-    v = (v | (v << 4)) & 0x10C3
-    return (v | (v << 2)) & 0x1249
+    """Put two zero bits between the ten low bits of v."""
+    v &= 0x3FF
+    v = (v | (v << 16)) & 0x30000FF
+    v = (v | (v << 8)) & 0x300F00F
+    v = (v | (v << 4)) & 0x30C30C3
+    return (v | (v << 2)) & 0x9249249
 
 
 @kernel
@@ -243,16 +248,13 @@ def plan_tiles(use, matrices, top, os, reach, tiles, keys):
     reach : int
     tiles : int32 (m * ceil((2 top + 1) / 8) * ceil((top + 1) / 8), 3)
         Output: image, first kx, first ky.
-    keys : uint16, one for each tile
+    keys : uint32, one for each tile
 
     Returns
     -------
     int
         Number of tiles listed.
     """
-    shift = 4
-    while (2 * reach + 1) >> shift > 31:
-        shift += 1
     n = 0
     for j in range(use.shape[0]):
         i = use[j]
@@ -267,9 +269,9 @@ def plan_tiles(use, matrices, top, os, reach, tiles, keys):
                 z = cx * matrices[i, 0, 2] + cy * matrices[i, 1, 2]
                 if y < 0.0:
                     x, y, z = -x, -y, -z
-                a = max(0, int(z) + reach) >> shift
-                b = max(0, int(x) + reach) >> shift
-                c = int(y) >> shift
+                a = max(0, int(z) + reach) >> 3
+                b = max(0, int(x) + reach) >> 3
+                c = int(y) >> 3
                 keys[n] = (_spread3(a) << 2) | (_spread3(b) << 1) | _spread3(c)
                 tiles[n, 0], tiles[n, 1], tiles[n, 2] = i, kx, ky
                 n += 1
@@ -279,7 +281,7 @@ def plan_tiles(use, matrices, top, os, reach, tiles, keys):
 def tile_order(use, matrices, top, os, reach):
     """Tiles of the slices of the images `use` in the order of `plan_tiles`: int32 (tiles, 3)."""
     most = len(use) * -(-(2 * top + 1) // TILE) * -(-(top + 1) // TILE)
-    tiles, keys = np.empty((most, 3), np.int32), np.empty(most, np.uint16)
+    tiles, keys = np.empty((most, 3), np.int32), np.empty(most, np.uint32)
     n = plan_tiles(use, matrices, top, os, reach, tiles, keys)
     return tiles[np.argsort(keys[:n], kind="stable")]
 
@@ -399,9 +401,7 @@ def insert_slices(
         m00, m01, m02 = os * matrices[i, 0, 0], os * matrices[i, 0, 1], os * matrices[i, 0, 2]
         m10, m11, m12 = os * matrices[i, 1, 0], os * matrices[i, 1, 1], os * matrices[i, 1, 2]
         for n in range(TILE * TILE):
-            # neighbours in turn would read what was written a moment ago, in other pieces: visit the quarters in turn
-            kx = tiles[t, 1] + (n >> 4) + ((n >> 1) & 1) * (TILE // 2)
-            ky = tiles[t, 2] + ((n >> 2) & 3) + (n & 1) * (TILE // 2)
+            kx, ky = tiles[t, 1] + n // TILE, tiles[t, 2] + n % TILE
             # in column 0 the two halves say the same: take one
             if kx * kx + ky * ky > limit or kx > last or kx < -last or ky > last or (ky == 0 and kx < 0):
                 continue

@@ -123,7 +123,7 @@ class Accumulator:
         r_max: int | None = None,
         oversampling: float = 2.0,
         *,
-        width: int = 4,
+        width: int = 3,
         amplitude: float = 1.0,
         symmetry: ArrayLike | None = None,
         even_density: bool = True,
@@ -162,6 +162,7 @@ class Accumulator:
         shifts: ArrayLike | None = None,
         ctf: NDArray[np.float32] | None = None,
         *,
+        centred: bool = True,
         threads: int = 1,
     ) -> None:
         """Add images.
@@ -179,6 +180,8 @@ class Accumulator:
             Shift (x, y) in pixels of the full box to be applied to the images before (RXSHIFT, RYSHIFT).
         ctf : ndarray, shape (n, m, m // 2 + 1), float32, optional
             The images are multiplied by it, and the weights by its square.
+        centred : bool
+            False: the spectra have their phase origin at pixel 0 (`fourier.rfftn`); saves a copy of the images.
         threads : int
             Threads work on different sets, or on private sums if there are fewer sets; the result has the same bits.
         """
@@ -191,6 +194,8 @@ class Accumulator:
         mats = np.ascontiguousarray(matrices, dtype=np.float64).reshape(-1, 3, 3)
         w = np.ones(n, np.float32) if weights is None else np.ascontiguousarray(weights, dtype=np.float32)
         d = np.zeros((n, 2)) if shifts is None else np.asarray(shifts, dtype=np.float64).reshape(-1, 2) * (m / g.box)
+        if not centred:
+            d = d - m // 2
         if not len(index) == len(mats) == len(w) == len(d) == n:
             raise MismatchError(f"{n} images, {len(mats)} poses, {len(index)} set numbers, {len(w)} weights, {len(d)} shifts")
         if n and index.max() >= len(self.num):
@@ -230,7 +235,8 @@ class Accumulator:
         np.add.at(self.counts, index[kept], 1)
 
     def _check_size(self, f: NDArray[np.complex64], w: NDArray[np.float32]) -> None:
-        top = float(np.abs(f.view(np.float32)).max()) * float(np.abs(w).max()) / self.unit
+        x = f.view(np.float32)
+        top = max(float(x.max()), -float(x.min())) * float(np.abs(w).max()) / self.unit
         if not top < _LARGEST:
             raise InputError(
                 "an image is not finite or far larger than the others: normalise the images first (im4d norm-variance)"
@@ -273,7 +279,8 @@ class Accumulator:
         hamming : float, optional
             Low-pass as `hamming_curve`.
         mask_radius, mask_edge : float
-            Soft spherical mask in pixels of the full box.
+            Soft spherical mask in pixels of the full box; by default the ball that fills the box (the corners are
+            seen in no complete set of projections, and hold only noise).
         out_box : int, optional
             Box of the result, same field of view (default: the full box).
         factor : float, optional
@@ -312,8 +319,8 @@ class Accumulator:
         # spectra keep their values when the box changes; grey values of the full box are wanted
         scale = m / g.box
         v = np.ascontiguousarray(v * np.float32(scale**3), dtype=np.float32)
-        if mask_radius is not None:
-            v *= soft_ball(m, mask_radius * scale, mask_edge * scale)
+        radius = g.box / 2 if mask_radius is None else mask_radius
+        v *= soft_ball(m, radius * scale, mask_edge * scale)
         return v
 
     def fsc(
@@ -383,7 +390,7 @@ def reconstruct(
     *,
     r_max: int | None = None,
     oversampling: float = 2.0,
-    width: int = 4,
+    width: int = 3,
     symmetry: Sequence | NDArray | None = None,
     **finish: float,
 ) -> NDArray[np.float32]:
