@@ -21,6 +21,21 @@ GROUPS = ("The 4D scheme", "Files", "Truth and comparison", "Pictures", "Houseke
 _C = "imagic4d_cli.commands."
 
 TABLE: dict[str, Entry] = {
+    "refine": Entry(
+        _C + "refine:cli", "The 4D scheme",
+        "Run the 4D scheme: several competing 3Ds from images of unknown orientation and membership.",
+    ),
+    "angrec": Entry(
+        _C + "angrec:cli", "The 4D scheme", "Find Euler angles, shifts and 3D membership of images from anchor sets.",
+        ("angular-reconstitution",),
+    ),
+    "prepare": Entry(_C + "prepare:cli", "The 4D scheme", "Normalise and centre images for the 4D scheme.", ("incore-prepare",)),
+    "regroup": Entry(
+        _C + "regroup:cli", "The 4D scheme", "Merge 3Ds that say the same until --volumes are left, and split those that hold two."
+    ),
+    "moves": Entry(_C + "moves:cli", "The 4D scheme", "Say how far two iterations differ, and whether that is convergence."),
+    "chance": Entry(_C + "chance:cli", "The 4D scheme", "Judge whether poses and memberships are above chance."),
+    "takeover": Entry(_C + "takeover:cli", "The 4D scheme", "Give images the poses that stand in the headers of another file."),
     "recon": Entry(
         _C + "recon:cli", "The 4D scheme", "Reconstruct one 3D, or one for every 3D membership.", ("threed-reconstruction",)
     ),

@@ -1,0 +1,1 @@
+"""Alignment in the plane: centring."""

@@ -1,0 +1,133 @@
+"""How far two iterations differ, and whether that is convergence; poses taken over from one file to another."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imagic4d_core.errors import MismatchError
+from imagic4d_core.fsc import shell_curves
+from imagic4d_core.geometry.euler import angular_distance
+from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.stack import open_stack, replace_headers
+from imagic4d_core.parallel import SERIAL, Comm
+
+#: Convergence: share of images that change 3D, median change of Euler angles in degrees, change of FSC 0.5 in shells.
+MOVED, TURNED, SHELLS = 0.01, 0.5, 1.0
+
+
+@dataclass
+class Moves:
+    """Changes from one iteration to the next."""
+
+    images: int
+    moved: float
+    euler_change: float
+    fsc_change: float | None
+    converged: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return self.__dict__.copy()
+
+    def lines(self) -> list[str]:
+        """For people."""
+        fsc = "" if self.fsc_change is None else f", FSC 0.5 moved by {self.fsc_change:.2f} shells at most"
+        word = "converged" if self.converged else "not converged"
+        return [f"{100 * self.moved:.2f} % changed 3D, median change of Euler angles {self.euler_change:.2f} degrees{fsc}: {word}"]
+
+
+def half_crossings(halves: str) -> list[float]:
+    """Shell at which the FSC of NAME_a and NAME_b falls below 0.5, for each 3D."""
+    a, b = half_names(halves)
+    with open_stack(a) as first, open_stack(b) as second:
+        box = first.lines
+        return [
+            shell_curves(first.read_volumes(k, k + 1)[0], second.read_volumes(k, k + 1)[0]).crossing("0.5") * box / 2
+            for k in range(first.objects)
+        ]
+
+
+def half_names(halves: str) -> tuple[str, str]:
+    """``x.hed`` -> ``x_a.hed``, ``x_b.hed``."""
+    stem, ext = os.path.splitext(halves)
+    return f"{stem}_a{ext}", f"{stem}_b{ext}"
+
+
+def moves(before: str, after: str, *, halves_before: str | None = None, halves_after: str | None = None) -> Moves:
+    """Compare the poses of two iterations.
+
+    Parameters
+    ----------
+    before, after : path
+        The same images with the headers of two iterations.
+    halves_before, halves_after : str, optional
+        Half-set volumes of both (NAME of NAME_a, NAME_b).
+
+    Returns
+    -------
+    Moves
+        Converged: fewer than 1 % of the images change 3D, the median change of Euler angles is below 0.5 degrees, and no FSC
+        0.5 moves by a shell or more.
+
+    Raises
+    ------
+    InputError, MismatchError
+    """
+    with open_stack(before) as a, open_stack(after) as b:
+        ha, hb = a.headers(), b.headers()
+    if len(ha) != len(hb):
+        raise MismatchError(f"{after}: {len(hb)} images, but {before} has {len(ha)}; the same images are needed")
+    active = hb["ACTIVE"] >= 0
+    pa, pb = Poses.from_headers(ha).select(active), Poses.from_headers(hb).select(active)
+    moved = float((pa.ref3d != pb.ref3d).mean()) if len(pa) else 0.0
+    turned = float(np.median(angular_distance(pa.matrices(), pb.matrices()))) if len(pa) else 0.0
+    change = None
+    if halves_before and halves_after:
+        x, y = half_crossings(halves_before), half_crossings(halves_after)
+        change = float(np.max(np.abs(np.subtract(x, y)))) if len(x) == len(y) else float("inf")
+    ok = moved < MOVED and turned < TURNED and (change is None or change < SHELLS)
+    return Moves(len(pa), moved, turned, change, bool(ok))
+
+
+@dataclass
+class TakenOver:
+    """Poses taken over."""
+
+    images: int
+    output: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return self.__dict__.copy()
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [f"{self.output}: poses of {self.images} images taken over"]
+
+
+def takeover(src: str, poses_from: str, dst: str, *, overwrite: bool = False, comm: Comm = SERIAL, **_: Any) -> TakenOver:
+    """Give images the poses (and the active flags) in the headers of another file, image by image.
+
+    Parameters
+    ----------
+    src, dst : path
+        Images; the same densities (hard link) with new headers.
+    poses_from : path
+        As many images.
+
+    Raises
+    ------
+    InputError, MismatchError, OutputError
+    """
+    with open_stack(src, what="images") as images, open_stack(poses_from, what="images") as other:
+        headers, theirs = images.headers(), other.headers()
+    if len(headers) != len(theirs):
+        raise MismatchError(f"{poses_from}: {len(theirs)} images, but {src} has {len(headers)}; as many are needed")
+    headers["ACTIVE"] = theirs["ACTIVE"]
+    Poses.from_headers(theirs).into_headers(headers)
+    if comm.rank == 0:
+        replace_headers(src, headers, dst, overwrite=overwrite)
+    comm.barrier()
+    return TakenOver(len(headers), os.fspath(dst))

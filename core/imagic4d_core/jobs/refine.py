@@ -1,0 +1,524 @@
+"""The 4D scheme to convergence: the loop over the jobs that the single commands call, and the script that does the same.
+
+Stages: *prepare* (grey scale, centre), *start* (random memberships and angles), *anneal* (competition of more 3Ds than wanted at low
+resolution, with noise lowered to zero), *regroup* (3Ds merged down to the number wanted, by cross-validated score), *polish*
+(local refinement, resolution rising, to convergence), *finish* (volumes, half sets, re-projections).
+"""
+
+import json
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagic4d_core.errors import InputError, MismatchError, OutputError, UsageError
+from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text
+from imagic4d_core.io.stack import open_stack
+from imagic4d_core.jobs.angrec import angrec
+from imagic4d_core.jobs.chance import Chance, chance
+from imagic4d_core.jobs.moves import half_names, moves, takeover
+from imagic4d_core.jobs.prepare import prepare
+from imagic4d_core.jobs.recon import recon
+from imagic4d_core.jobs.regroup import regroup
+from imagic4d_core.parallel import SERIAL, Comm
+from imagic4d_core.units import Frequency, as_fraction
+
+JOBS: dict[str, Callable[..., Any]] = {
+    "prepare": prepare, "recon": recon, "angrec": angrec, "regroup": regroup, "takeover": takeover,
+}  # fmt: skip
+#: Positional arguments of each job, in the order of the command line.
+POSITIONAL = {
+    "prepare": ("src", "dst"), "recon": ("src", "dst"), "angrec": ("src", "dst"), "regroup": ("src", "dst"),
+    "takeover": ("src", "poses_from", "dst"),
+}  # fmt: skip
+#: Noise at the start and at the end of annealing, in standard deviations of the scores; share of the iterations with noise.
+NOISE, NOISE_END, NOISE_SHARE = 0.5, 0.03, 0.8
+#: Frequencies of annealing, in Fourier pixels of the box: first, last.
+SHELLS = (5.0, 10.0)
+#: Highest frequency of polishing, fraction of Nyquist, unless --max-resolution says otherwise.
+POLISH_LIMIT = 0.65
+MASK = 0.85
+
+
+@dataclass
+class Step:
+    """One call of a job, which is one command of the script."""
+
+    job: str
+    options: dict[str, Any]
+
+    def run(self, folder: Path, **common: Any) -> Any:
+        """Call the job; file names are relative to `folder`."""
+        options = {k: _path(folder, k, v) for k, v in self.options.items()}
+        first = [options.pop(name) for name in POSITIONAL[self.job]]
+        return JOBS[self.job](*first, overwrite=True, **options, **common)
+
+    def command(self) -> str:
+        """The command line that does the same."""
+        words = ["im4d", self.job]
+        options = dict(self.options)
+        words += [str(options.pop(name)) for name in POSITIONAL[self.job]]
+        for name, value in options.items():
+            flag = "--" + name.replace("_", "-")
+            if value is None:
+                continue
+            if isinstance(value, bool):
+                words.append(flag if value else "--no-" + name.replace("_", "-"))
+            else:
+                words += [flag, str(value)]
+        return " ".join(w if w.startswith('"') else shlex.quote(w) for w in [*words, "--overwrite"])
+
+
+_FILES = ("src", "dst", "anchors", "leave_out", "images_out", "halves", "reprojections", "poses_from")
+
+
+def _path(folder: Path, name: str, value: Any) -> Any:
+    return os.path.join(folder, value) if name in _FILES and value is not None and not os.path.isabs(value) else value
+
+
+@dataclass
+class Settings:
+    """What a run is: everything that decides its result. Kept in RUNDIR/run.json."""
+
+    images: str
+    volumes: int
+    iterations: int
+    symmetry: str
+    start: str
+    min_images: int
+    max_resolution: str
+    seed: int
+    mask_radius: float
+    max_shift: float
+    leave_out: bool
+    over: int
+    invert: bool
+    centre: bool
+    box: int
+    count: int
+    pixel_size: float | None
+    epoch: int
+
+
+@dataclass
+class Iteration:
+    """Steps that end in new poses and new leave-out volumes."""
+
+    name: str
+    stage: str
+    steps: list[Step]
+    facts: dict[str, Any] = field(default_factory=dict)
+    converges: tuple[str, str] | None = None
+
+
+def _seed(s: Settings, number: int) -> int:
+    return (s.seed * 1009 + 7919 * number) % (1 << 31)
+
+
+def _frequency(shells: float, box: int, top: float = 1.0) -> Frequency:
+    return Frequency(round(min(shells / (box / 2), top), 6))
+
+
+def plan(s: Settings) -> Iterator[Iteration]:
+    """All iterations of a run, in order; polishing ends early when `moves` says so."""
+    box, folds = s.box, 4
+    top = min(POLISH_LIMIT, as_fraction(s.max_resolution, s.pixel_size)) if s.max_resolution else POLISH_LIMIT
+    common = {"symmetry": s.symmetry, "mask_radius": s.mask_radius}
+    sums = common | {"wiener": True, "hamming": 1.0}
+
+    def made(name: str, shells: float, number: int, extra: dict[str, Any] | None = None) -> Step:
+        options = {"src": f"work/{name}a.hed", "dst": f"work/{name}v.hed", **sums, "images_out": f"work/{name}.hed"}
+        options |= {"folds": folds, "seed": _seed(s, number), "max_frequency": _frequency(shells, box)}
+        if s.leave_out:
+            options["leave_out"] = f"work/{name}lo.hed"
+        return Step("recon", options | (extra or {}))
+
+    def anchors(name: str) -> str:
+        return f"work/{name}lo.hed" if s.leave_out else f"work/{name}v.hed"
+
+    prep = {"src": s.images, "dst": "work/prepared.hed", "centre": s.centre, "invert": s.invert}
+    prep |= {"max_shift": s.max_shift, "keep_poses": s.start == "header"}
+    first = Step("prepare", prep)
+    anneal = max(4, round(0.62 * s.iterations))
+    small = max(4, s.count // (25 * s.volumes))
+    least = s.min_images or small
+    start = s.volumes * s.over if s.start == "random" and s.volumes > 1 else s.volumes
+    number = 0
+    if s.start == "random":
+        options = {"src": "work/prepared.hed", "membership": "random", "volumes": start, "euler": "random"}
+        yield Iteration("i000", "start", [first, made("i000", SHELLS[0] + 1, number, options)], {"increment": 0, "noise": 0})
+    elif s.start == "header":
+        options = {"src": "work/prepared.hed", "membership": "header"}
+        yield Iteration("i000", "start", [first, made("i000", SHELLS[1] + 1, number, options)], {"increment": 0, "noise": 0})
+    else:
+        search = {"src": "work/prepared.hed", "dst": "work/i000a.hed", "anchors": s.start, "mode": "each-to-best", "increment": 12.0}
+        search |= common | {"max_frequency": _frequency(SHELLS[1], box), "max_shift": s.max_shift, "refine": False, "seed": 0}
+        yield Iteration(
+            "i000", "start", [first, Step("angrec", search), made("i000", SHELLS[1] + 1, number)], {"increment": 12.0, "noise": 0}
+        )
+    last = "i000"
+    for i in range(anneal if s.start == "random" else 0):
+        number += 1
+        name = f"i{number:03d}"
+        f = i / (anneal - 1)
+        shells = round(SHELLS[0] + min(1.0, f / 0.9) * (SHELLS[1] - SHELLS[0]))
+        noise = round(NOISE * (NOISE_END / NOISE) ** (f / NOISE_SHARE), 5) if f <= NOISE_SHARE else 0.0
+        search = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "anchors": anchors(last), "mode": "each-to-best"}
+        search |= {"increment": 15.0, **common, "max_frequency": _frequency(shells, box), "max_shift": s.max_shift}
+        search |= {"shift_range": 2.0, "refine": False, "noise": noise, "seed": _seed(s, number)}
+        facts = {"increment": 15.0, "noise": noise, "shells": shells}
+        yield Iteration(
+            name, "anneal", [Step("angrec", search), made(name, shells + 1, number, {"min_images": min(small, least)})], facts
+        )
+        last = name
+    if s.volumes > 1 and s.start == "random":
+        number += 1
+        name = f"i{number:03d}"
+        group = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "volumes": s.volumes, **common}
+        group |= {"max_frequency": _frequency(SHELLS[1], box), "max_shift": s.max_shift, "seed": _seed(s, number)}
+        facts = {"increment": 15.0, "noise": 0, "shells": SHELLS[1]}
+        yield Iteration(name, "regroup", [Step("regroup", group), made(name, SHELLS[1] + 3, number)], facts)
+        last = name
+    limit = top * box / 2
+    for j in range(max(2, s.iterations - anneal)):
+        number += 1
+        name = f"i{number:03d}"
+        search_shells = min(SHELLS[1] + min(j, 2), limit)
+        fine = min(limit, SHELLS[1] + 3 + 3 * j)
+        search = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "anchors": anchors(last), "mode": "each-to-best"}
+        search |= {"increment": 12.0 if j == 0 else 10.0, **common, "max_frequency": _frequency(search_shells, box)}
+        search |= {"max_shift": s.max_shift, "refine": True, "refine_frequency": _frequency(fine, box), "seed": _seed(s, number)}
+        extra = {"min_images": least, "halves": f"work/{name}h.hed"}
+        facts = {"increment": search["increment"], "noise": 0, "shells": fine}
+        steps = [Step("angrec", search), made(name, min(box / 2, fine + 4), number, extra)]
+        yield Iteration(name, "polish", steps, facts, (last, name) if fine >= limit - 1e-9 and j > 0 else None)
+        last = name
+
+
+def finish(s: Settings, last: str) -> list[Step]:
+    """The last steps: results beside the original densities, and everything that is looked at."""
+    common = {"symmetry": s.symmetry, "mask_radius": s.mask_radius, "wiener": True, "hamming": 0.99}
+    final = {"src": f"work/{last}.hed", "dst": "volumes.hed", **common, "halves": "halves.hed", "reprojections": "reprojections.hed"}
+    final |= {"folds": 4, "seed": _seed(s, 0), "images_out": "work/final.hed"}
+    return [Step("recon", final), Step("takeover", {"src": s.images, "poses_from": "work/final.hed", "dst": "images.hed"})]
+
+
+def script(s: Settings) -> str:
+    """A bash script of single commands that makes the same volumes and images in the folder it is started in."""
+    lines = [
+        "#!/usr/bin/env bash",
+        "# made by im4d refine --script: run it in an empty folder",
+        "set -euo pipefail",
+        f"export SOURCE_DATE_EPOCH={s.epoch}",
+        "mkdir -p work",
+        "last=i000",
+        "converged=no",
+    ]
+    for it in plan(s):
+        commands = [step.command() for step in it.steps]
+        if it.stage != "polish":
+            lines += [f"# {it.stage} {it.name}", *commands, f"last={it.name}"]
+            continue
+        lines += [f"# {it.stage} {it.name}", 'if [ "$converged" = no ]; then', *(f"  {c}" for c in commands), f"  last={it.name}"]
+        if it.converges:
+            a, b = it.converges
+            check = f"im4d moves work/{a}.hed work/{b}.hed --halves-before work/{a}h.hed --halves-after work/{b}h.hed --check -q"
+            lines += [f"  if {check}; then converged=yes; fi"]
+        lines.append("fi")
+    lines += ["# finish", *(step.command().replace("work/LAST.hed", '"work/$last.hed"') for step in finish(s, "LAST"))]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class Refined:
+    """Summary of a run; `document` is summary.json."""
+
+    rundir: str
+    document: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"rundir": self.rundir, **self.document}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        d = self.document
+        out = [f"{self.rundir}: {d['images']} images, {len(d['volumes'])} 3Ds after {d['iterations']} iterations"]
+        for v in d["volumes"]:
+            res = f", {v['resolution_half_bit_A']:.1f} A" if v["resolution_half_bit_A"] else ""
+            out.append(
+                f"  3D {v['number']}: {v['images']} images ({100 * v['fraction']:.1f} %), half-bit at {v['half_bit']:.2f} Nyquist{res}, "
+                f"mean correlation {v['ccc']:.3f}, confidence {v['confidence']:.2f}"
+            )
+        out.append("converged" if d["converged"] else "stopped at the last iteration, not converged")
+        return [*out, d["statement"]]
+
+
+def refine(
+    src: str,
+    rundir: str,
+    *,
+    volumes: int,
+    iterations: int = 30,
+    symmetry: str = "C1",
+    start: str = "random",
+    min_images: int = 0,
+    max_resolution: str | None = None,
+    mask_radius: float | None = None,
+    max_shift: float | None = None,
+    leave_out: bool = True,
+    over: int = 2,
+    invert: bool = False,
+    centre: bool = True,
+    resume: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+    comm: Comm = SERIAL,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Refined:
+    """Run the 4D scheme.
+
+    Parameters
+    ----------
+    src : path
+        Images with unknown orientation and membership.
+    rundir : path
+        Folder of the run, made new.
+    volumes : int
+        3Ds wanted.
+    iterations : int
+        Most iterations in all.
+    symmetry : str
+        Point group of all 3Ds.
+    start : {"random", "header"} or path
+        Random memberships and angles; those in the headers; or 3Ds to start from.
+    min_images : int
+        3Ds of fewer images are killed (0: a 25th of an equal share, at least 4).
+    max_resolution : str, optional
+        Limit of the local refinement, ``"12A"`` or a fraction of Nyquist (default 0.65).
+    mask_radius : float, optional
+        Spherical mask, pixels (below 1: fraction of half the box; default 0.85).
+    max_shift : float, optional
+        Largest shift, as `mask_radius` (default 0.3).
+    leave_out : bool
+        Score images against 3Ds made without them.
+    over : int
+        Annealing starts with so many times the 3Ds wanted.
+    invert, centre : bool
+        See `jobs.prepare`.
+    resume : bool
+        Go on with a run that was stopped: its own settings count.
+    seed : int
+
+    Raises
+    ------
+    UsageError, InputError, MismatchError, OutputError
+    """
+    folder = Path(rundir)
+    if resume:
+        s = _load(folder)
+    else:
+        s = settings(
+            src, volumes=volumes, iterations=iterations, symmetry=symmetry, start=start, min_images=min_images,
+            max_resolution=max_resolution, mask_radius=mask_radius, max_shift=max_shift, leave_out=leave_out, over=over,
+            invert=invert, centre=centre, seed=seed,
+        )  # fmt: skip
+        if comm.rank == 0:
+            _make_folder(folder, s, overwrite)
+        s = comm.bcast(s)
+    before = os.environ.get("SOURCE_DATE_EPOCH")
+    os.environ["SOURCE_DATE_EPOCH"] = str(s.epoch)
+    try:
+        return _run(s, folder, comm, threads, progress)
+    finally:
+        if before is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
+        else:
+            os.environ["SOURCE_DATE_EPOCH"] = before
+
+
+def settings(src: str, **options: Any) -> Settings:
+    """Check options against the images and fill in what they leave open."""
+    with open_stack(src) as images:
+        if images.is_volumes:
+            raise MismatchError(f"{images.path}: holds volumes; images are needed")
+        if images.lines != images.pixels:
+            raise MismatchError(f"{images.path}: images of {images.lines} x {images.pixels}; square ones are needed")
+        count, box, pixel = images.n_images, images.lines, images.pixel_size
+        known = Poses.from_headers(images.headers()) if options["start"] == "header" else None
+    if box < 24:
+        raise InputError(f"{src}: box of {box} pixels; at least 24 are needed")
+    k = options["volumes"]
+    if k > count:
+        raise MismatchError(f"{src}: {count} images cannot make {k} 3Ds; ask for at most {count}")
+    if 8 * k > count and options["start"] == "random":
+        raise MismatchError(f"{src}: {count} images are too few for {k} 3Ds (8 for each are the least); ask for at most {count // 8}")
+    if known is not None and not known.ref3d.any():
+        raise InputError(f"{src}: has no 3D membership (word 51) in its headers; use --start random")
+    if known is not None:
+        k = len(np.unique(known.ref3d[known.ref3d > 0]))
+    start = options["start"]
+    if start not in ("random", "header"):
+        with open_stack(start, what="volumes") as given:
+            if given.lines != box:
+                raise MismatchError(f"{given.path}: volumes of box {given.lines}, but {src} has images of {box}")
+            k = given.objects
+        start = os.path.abspath(start)
+    if options["iterations"] < 8:
+        raise UsageError(f"{options['iterations']} iterations are too few: at least 8")
+    max_resolution = options["max_resolution"]
+    if max_resolution is not None:
+        as_fraction(str(max_resolution), pixel)
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return Settings(
+        images=os.path.abspath(src), volumes=k, iterations=options["iterations"], symmetry=options["symmetry"], start=start,
+        min_images=options["min_images"], max_resolution=str(max_resolution or ""), seed=options["seed"],
+        mask_radius=MASK if options["mask_radius"] is None else options["mask_radius"],
+        max_shift=0.3 if options["max_shift"] is None else options["max_shift"], leave_out=options["leave_out"], over=options["over"],
+        invert=options["invert"], centre=options["centre"], box=box, count=count, pixel_size=pixel,
+        epoch=int(epoch) if epoch.isdigit() else int(time.time()),
+    )  # fmt: skip
+
+
+def _make_folder(folder: Path, s: Settings, overwrite: bool) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        if not overwrite:
+            raise OutputError(f"{folder}: exists and is not empty; give another folder, --resume to go on with it, or --overwrite")
+        if not (folder / "run.json").exists():
+            raise OutputError(f"{folder}: is not a folder of refine; it is not overwritten")
+        shutil.rmtree(folder)
+    try:
+        (folder / "work").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+    atomic_write_json(folder / "run.json", {"schema": 1, **s.__dict__})
+
+
+def _load(folder: Path) -> Settings:
+    try:
+        document = json.loads((folder / "run.json").read_text())
+        document.pop("schema")
+        return Settings(**document)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}: no run to go on with (run.json is missing or damaged); start without --resume") from error
+
+
+def _read_journal(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "journal.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _run(s: Settings, folder: Path, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None) -> Refined:
+    common = {"comm": comm, "threads": threads}
+    journal = comm.bcast(_read_journal(folder) if comm.rank == 0 else None)
+    done = {entry["name"] for entry in journal}
+    total = s.iterations + 3
+    last, previous, converged = "i000", None, False
+    for it in plan(s):
+        if converged:
+            break
+        if it.name not in done:
+            results = [step.run(folder, **common) for step in it.steps]
+            entry = _entry(it, results, len(journal))
+            if it.converges:
+                a, b = (str(folder / f"work/{n}") for n in it.converges)
+                verdict = moves(f"{a}.hed", f"{b}.hed", halves_before=f"{a}h.hed", halves_after=f"{b}h.hed")
+                entry["converged"] = verdict.converged
+            journal.append(entry)
+            if comm.rank == 0:
+                atomic_write_text(folder / "journal.jsonl", "".join(json.dumps(e) + "\n" for e in journal), overwrite=True)
+                _clean(folder, keep={it.name, last, "prepared"})
+            comm.barrier()
+        converged = bool(next(e for e in journal if e["name"] == it.name).get("converged"))
+        previous, last = last, it.name
+        if progress is not None:
+            progress(len(journal), total)
+    for step in finish(s, last):
+        step.run(folder, **common)
+    verdict = chance(
+        str(folder / "work/final.hed"), symmetry=s.symmetry, mask_radius=s.mask_radius, max_shift=s.max_shift,
+        max_frequency=_frequency(SHELLS[1], s.box), seed=_seed(s, 1), near=str(folder / "work/chance"), **common,
+    )  # fmt: skip
+    document = None
+    if comm.rank == 0:
+        document = _summarise(s, folder, journal, converged, verdict)
+        from imagic4d_core.jobs.reporting import report
+
+        report(folder, overwrite=True)
+    return Refined(str(folder), comm.bcast(document))
+
+
+def _clean(folder: Path, keep: set[str]) -> None:
+    """Remove what earlier iterations left; names begin with the iteration's."""
+    for path in sorted((folder / "work").iterdir()):
+        if path.is_file() and not any(path.name.startswith(k) for k in keep):
+            path.unlink()
+
+
+def _entry(it: Iteration, results: list[Any], number: int) -> dict[str, Any]:
+    """The journal's line of an iteration."""
+    made = results[-1]
+    found = next((r for r in results if hasattr(r, "euler_change")), None)
+    grouped = next((r for r in results if hasattr(r, "events")), None)
+    events = [{"iteration": number, **e} for e in grouped.events] if grouped is not None else []
+    gone = [int(k) for k, new in made.renumbered.items() if not new]
+    if gone:
+        events.append({"iteration": number, "what": "kill", "from": gone, "to": [], "why": "too few images"})
+    half = made.box / 2
+    return {
+        "iteration": number, "name": it.name, "stage": it.stage, "max_frequency": round(it.facts.get("shells", 0) / half, 4),
+        "increment": it.facts.get("increment", 0), "noise": it.facts.get("noise", 0), "sizes": made.sizes,
+        "moved": found.moved if found else (1.0 if it.stage == "start" else 0.0), "euler_change": found.euler_change if found else 0.0,
+        "score": found.score if found else (grouped.score_after if grouped else 0.0),
+        "fsc05": [next((i for i, f in enumerate(c) if f < 0.5), len(c)) / half for c in made.fsc], "events": events,
+    }  # fmt: skip
+
+
+def _summarise(s: Settings, folder: Path, journal: list[dict[str, Any]], converged: bool, verdict: Chance) -> dict[str, Any]:
+    """Write summary.json and fsc.json."""
+    from imagic4d_core.fsc import shell_curves
+    from imagic4d_core.geometry.symmetry import order
+
+    with open_stack(folder / "images.hed") as images:
+        headers = images.headers()
+    poses = Poses.from_headers(headers)
+    a, b = half_names(str(folder / "halves.hed"))
+    curves, rows = [], []
+    with open_stack(a) as first, open_stack(b) as second:
+        for k in range(first.objects):
+            x, y = first.read_volumes(k, k + 1)[0], second.read_volumes(k, k + 1)[0]
+            c = shell_curves(x, y, symmetry_order=order(s.symmetry), pixel_size=s.pixel_size)
+            curves.append({
+                "number": k + 1, "frequency": [float(f) for f in c.frequency], "fsc": [float(f) for f in c.fsc],
+                "half_bit": [float(f) for f in c.threshold("half-bit")], "three_sigma": [float(f) for f in c.threshold("3-sigma")],
+            })  # fmt: skip
+            mine = poses.ref3d == k + 1
+            rows.append({
+                "number": k + 1, "images": int(mine.sum()), "fraction": float(mine.mean()), "ccc": float(poses.ccc3d[mine].mean()),
+                "confidence": float(poses.confidence[mine].mean()), "fsc05": float(c.crossing("0.5")), "fsc0143": float(c.crossing("0.143")),
+                "half_bit": float(c.crossing("half-bit")),
+                "resolution_half_bit_A": None if s.pixel_size is None else c.resolution("half-bit"), "duplicate_of": None,
+                "poor": bool(c.crossing("0.5") * s.box / 2 < 3),
+            })  # fmt: skip
+    shown = {k: v for k, v in s.__dict__.items() if k not in ("epoch",)}
+    document = {
+        "schema": 1, "input": s.images, "images": s.count, "box": s.box, "pixel_size": s.pixel_size, "seed": s.seed,
+        "iterations": len(journal), "converged": converged, "statement": verdict.statement,
+        "membership_above_chance": verdict.membership_above_chance, "fsc_above_chance": verdict.fsc_above_chance,
+        "null": verdict.as_dict(), "volumes": rows, "events": [e for entry in journal for e in entry["events"]], "settings": shown,
+    }  # fmt: skip
+    atomic_write_json(folder / "fsc.json", {
+        "schema": 1, "pixel_size": s.pixel_size, "independent": False, "volumes": curves,
+    }, overwrite=True)  # fmt: skip
+    atomic_write_json(folder / "summary.json", document, overwrite=True)
+    return document

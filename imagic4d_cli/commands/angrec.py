@@ -1,0 +1,59 @@
+"""im4d angrec."""
+
+from typing import Any
+
+import click
+
+from imagic4d_cli import options as opt
+from imagic4d_cli import types
+from imagic4d_cli.run import Run, pass_run
+
+_MODE = types.Words(
+    "single", "own", "each-to-best",
+    imagic={"SINGLE_ANCHOR_SET": "single", "OWN_ANCHOR_SET": "own", "EACH_TO_BEST_ANCHOR_SET": "each-to-best"},
+)  # fmt: skip
+
+
+@click.command("angrec")
+@opt.source("src", "IMAGES", help="Images.")
+@opt.dst_optional
+@opt.option("--anchors", type=types.SOURCE, required=True, metavar="ANCHORS", help="Projections with Euler angles, or volumes.")
+@opt.option("--mode", type=_MODE, default="each-to-best", help="Which anchor sets an image is compared with.")
+@opt.increment
+@opt.symmetry
+@opt.max_shift
+@opt.option("--shift-search", type=types.Words("winner", "full"), default="winner", help="Try shifts with the best direction, or all.")
+@opt.option("--shift-range", type=click.FloatRange(0), default=3.0, metavar="PX", help="How far trial shifts go at a time.")
+@opt.option("--amplitude-filter", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="F |F|^-P; 0.5 is the ASQ filter.")
+@opt.max_frequency
+@opt.option("--refine/--no-refine", default=True, help="Refine the best pose of each 3D locally.")
+@opt.option("--refine-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency of the local refinement.")
+@opt.mask_radius
+@opt.option("--noise", type=click.FloatRange(0), default=0.0, metavar="X", help="Annealing noise, s.d. of an image's scores.")
+@opt.option("--score", type=types.Words("ccc", "zscore"), default="ccc", help="Correlation, or relative to mismatched directions.")
+@opt.option("--same-spectrum/--no-same-spectrum", default=True, help="Give all 3Ds one radial spectrum first.")
+@opt.seed
+@opt.common
+@pass_run
+def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings: Any) -> None:
+    """Find Euler angles, shifts and 3D membership of images from anchor sets.
+
+    Every image is compared with the anchors at all directions of the asymmetric triangle (--increment apart, default 5 degrees)
+    and all in-plane angles, up to --max-frequency (default 0.4 of Nyquist); then the best pose of each 3D is refined locally.
+    Anchors are projections with Euler angles and REF3D in their headers (im4d forward), or volumes, whose every central section
+    is then an anchor. single: one anchor set; own: that of the image's REF3D; each-to-best: all compete, and the image takes
+    over the 3D of the best. Volumes that left out a fold (recon --leave-out) are compared only with the images of that fold.
+    Densities are not touched. Header words written: 65 to 67 Euler angles, 51 REF3D, 57 REF3DOLD, 50 CCC3D, 105 ERRAR (1 - CCC3D), 80 and
+    81 shift still to be applied, 82 confidence, 83 margin to the second-best 3D (84), 85 error of the pose in degrees, 88 z-score.
+
+    \b
+    Examples:
+      im4d angrec averages.hed posed.hed --anchors anchors.hed --mode each-to-best --max-shift 6
+      im4d angrec images.hed --anchors volumes.mrc --mode own --increment 3 --refine-frequency 8A
+      mpiexec -n 4 im4d angrec images.hed out.hed --anchors loo.hed --symmetry D7
+
+    See also: forward, recon, refine.
+    """
+    from imagic4d_core.jobs.angrec import angrec
+
+    run.report(angrec(src, dst, increment=increment or 5.0, **settings, **run.job_kwargs()))
