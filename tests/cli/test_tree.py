@@ -12,7 +12,6 @@ from imagic4d_cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(registry.TABLE)
-LATER = {"recon", "angrec", "refine"}
 DEFAULT_PER_COMMAND = {"--increment", "--object-size"}  # coarser for projections than for a search, ...
 
 
@@ -47,7 +46,7 @@ def test_command(name, info, im4d):
     assert page.examples, "a command's docstring ends in an Examples block"
     assert all(line.startswith(("im4d ", "mpiexec ", "#", "for ", "done")) or "\\" in line for line in page.examples)
     assert any(f"im4d {name}" in line for line in page.examples)
-    assert set(page.related) <= set(NAMES) | LATER, "See also: names commands"
+    assert set(page.related) <= set(NAMES), "See also: names commands"
     for param in obj.params:
         assert getattr(param, "help", None), f"{name}: {param.name} has no help"
     assert (ROOT / "man" / "man1" / f"im4d-{name}.1").is_file(), "run `make generate`"
