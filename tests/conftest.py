@@ -45,7 +45,7 @@ def im4d(monkeypatch):
         done = CliRunner().invoke(cli, [str(a) for a in args], env=env)
         if code is not None and done.exit_code != code:
             cause = done.exception.__cause__ if done.exception is not None else None
-            trace = "".join(traceback.format_exception(cause)) if cause else ""
+            trace = "".join(traceback.format_exception(cause, limit=-4)) if cause else ""
             pytest.fail(f"im4d {' '.join(map(str, args))}: exit {done.exit_code}, not {code}\n{done.stdout}{done.stderr}{trace}")
         if done.exit_code > 1:
             assert "Traceback" not in done.stderr

@@ -37,7 +37,7 @@ def material(tmp_path_factory):
     from imagic4d_core.jobs import forward, modelling, simulate
 
     folder = tmp_path_factory.mktemp("material")
-    modelling.threed_test(folder / "volumes.hed", number=2, size=16, seed=1)
+    modelling.threed_test(folder / "volumes.hed", number=2, size=24, seed=1)
     simulate.simulate(folder / "volumes.hed", folder / "images.hed", images=20, snr=2.0, seed=1)
     shutil.copy(folder / "images.hed", folder / "truth.hed")
     shutil.copy(folder / "images.img", folder / "truth.img")
@@ -144,7 +144,7 @@ def test_output_that_exists(name, im4d, place):
     refused(im4d, place, call(name, "old"), 5, "old", "exists|empty")
 
 
-@pytest.mark.parametrize("name", WRITING)
+@pytest.mark.parametrize("name", [n for n in WRITING if n != "refine"])  # which makes folders
 def test_output_in_a_folder_that_is_not_there(name, im4d, place):
     refused(im4d, place, call(name, "no/such"), 5, "no")
 
@@ -155,7 +155,7 @@ def test_read_only_folder(name, im4d, place):
     if os.geteuid() != 0:
         closed = Path("closed")
         closed.mkdir(mode=0o555)
-    refused(im4d, place, call(name, f"{closed}/new"), 5, str(closed), "written|permission")
+    refused(im4d, place, call(name, f"{closed}/new"), 5, str(closed), "written|made|permission")
 
 
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n in ("forward", "angrec", "recon", "refine", "fsc")])
@@ -166,7 +166,7 @@ def test_unknown_symmetry(name, im4d, place):
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n in ("angrec", "recon", "refine")])
 def test_nan_densities(name, im4d, place):
     with open("images.img", "r+b") as handle:
-        handle.seek(4 * 16 * 16 * 6 + 40)
+        handle.seek(4 * 24 * 24 * 6 + 40)
         handle.write(b"\xff\xff\xff\xff")
     refused(im4d, place, call(name), 3, "images", "7", "NaN")
 
@@ -184,6 +184,6 @@ def test_refine_of_more_volumes_than_images(im4d, place):
 
 @pytest.mark.skipif("angrec" not in registry.TABLE, reason="no angrec yet")
 def test_anchors_of_another_box(im4d, place):
-    im4d("threed-test", "big.hed", "--number", "1", "--size", "20", "--seed", "1")
+    im4d("threed-test", "big.hed", "--number", "1", "--size", "28", "--seed", "1")
     im4d("forward", "big.hed", "anchors.hed", "--increment", "40", "--overwrite")
-    refused(im4d, place, call("angrec"), 4, "16", "20")
+    refused(im4d, place, call("angrec"), 4, "24", "28")
