@@ -106,7 +106,7 @@ def test_locations(tmp_path):
         assert np.array_equal(stack.read(1, 2), data[0, :1])
     with open_stack(f"{root}.img", "3-", what="volumes") as stack:
         assert stack.objects == 2
-    with pytest.raises(InputError, match="location 5 is out of range.*4 volumes"):
+    with pytest.raises(InputError, match=r"location 5 is out of range.*4 volumes"):
         open_stack(f"{root},5")
     with pytest.raises(MismatchError, match="twice"):
         open_stack(f"{root},2", "3")
@@ -141,10 +141,10 @@ def test_damaged_pairs(tmp_path, change, message):
 
 def test_vax_is_refused_with_its_word(tmp_path):
     root = write_pair(tmp_path / "a", pattern(2, 1, 5, 6), words={69: 16777216})
-    with pytest.raises(InputError, match="word 69.*16777216.*VAX"):
+    with pytest.raises(InputError, match=r"word 69.*16777216.*VAX"):
         open_stack(root)
     write_pair(tmp_path / "b", pattern(2, 1, 5, 6), words={13: 0})
-    with pytest.raises(InputError, match="words 13 and 14.*0 and 6"):
+    with pytest.raises(InputError, match=r"words 13 and 14.*0 and 6"):
         open_stack(tmp_path / "b")
 
 

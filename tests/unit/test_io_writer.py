@@ -66,7 +66,7 @@ def test_nothing_remains_of_a_failure(tmp_path, name):
 def test_existing_outputs_are_kept(tmp_path):
     write_stack(tmp_path / "a", np.ones((1, 2, 2)))
     before = (tmp_path / "a.img").read_bytes()
-    with pytest.raises(OutputError, match="exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
         create_stack(tmp_path / "a.hed", 1, 1, 2, 2)
     with pytest.raises(ZeroDivisionError), create_stack(tmp_path / "a", 1, 1, 2, 2, overwrite=True):
         _ = 1 / 0
