@@ -31,7 +31,8 @@ TABLE: dict[str, Entry] = {
     ),
     "prepare": Entry(_C + "prepare:cli", "The 4D scheme", "Normalise and centre images for the 4D scheme.", ("incore-prepare",)),
     "regroup": Entry(
-        _C + "regroup:cli", "The 4D scheme", "Merge 3Ds that say the same until --volumes are left, and split those that hold two."
+        _C + "regroup:cli", "The 4D scheme",
+        "Merge 3Ds that say the same until --volumes are left, and split those that hold two.",
     ),
     "moves": Entry(_C + "moves:cli", "The 4D scheme", "Say how far two iterations differ, and whether that is convergence."),
     "chance": Entry(_C + "chance:cli", "The 4D scheme", "Judge whether poses and memberships are above chance."),

@@ -58,7 +58,7 @@ def crop_rfftn(f: NDArray, shape: Sequence[int], new: Sequence[int]) -> NDArray:
         size changes, so that real objects stay real.
     """
     d = len(shape)
-    out = np.zeros(f.shape[:-d] + (*new[:-1], new[-1] // 2 + 1), dtype=f.dtype)
+    out = np.zeros((*f.shape[:-d], *new[:-1], new[-1] // 2 + 1), dtype=f.dtype)
     src: list[list[slice]] = []
     dst: list[list[slice]] = []
     for a, (n, m) in enumerate(zip(shape, new, strict=True)):

@@ -22,7 +22,7 @@ _MODE = types.Words(
 @opt.increment
 @opt.symmetry
 @opt.max_shift
-@opt.option("--shift-search", type=types.Words("winner", "full"), default="winner", help="Try shifts with the best direction, or all.")
+@opt.option("--shift-search", type=types.Words("winner", "full"), default="winner", help="Shifts with best direction, or all.")
 @opt.option("--shift-range", type=click.FloatRange(0), default=3.0, metavar="PX", help="How far trial shifts go at a time.")
 @opt.option("--amplitude-filter", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="F |F|^-P; 0.5 is the ASQ filter.")
 @opt.max_frequency
@@ -30,7 +30,7 @@ _MODE = types.Words(
 @opt.option("--refine-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency of the local refinement.")
 @opt.mask_radius
 @opt.option("--noise", type=click.FloatRange(0), default=0.0, metavar="X", help="Annealing noise, s.d. of an image's scores.")
-@opt.option("--score", type=types.Words("ccc", "zscore"), default="ccc", help="Correlation, or relative to mismatched directions.")
+@opt.option("--score", type=types.Words("ccc", "zscore"), default="ccc", help="Correlation, or relative to mismatches.")
 @opt.option("--same-spectrum/--no-same-spectrum", default=True, help="Give all 3Ds one radial spectrum first.")
 @opt.seed
 @opt.common
@@ -43,8 +43,9 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
     Anchors are projections with Euler angles and REF3D in their headers (im4d forward), or volumes, whose every central section
     is then an anchor. single: one anchor set; own: that of the image's REF3D; each-to-best: all compete, and the image takes
     over the 3D of the best. Volumes that left out a fold (recon --leave-out) are compared only with the images of that fold.
-    Densities are not touched. Header words written: 65 to 67 Euler angles, 51 REF3D, 57 REF3DOLD, 50 CCC3D, 105 ERRAR (1 - CCC3D), 80 and
-    81 shift still to be applied, 82 confidence, 83 margin to the second-best 3D (84), 85 error of the pose in degrees, 88 z-score.
+    Densities are not touched. Header words written: 65 to 67 Euler angles, 51 REF3D, 57 REF3DOLD, 50 CCC3D, 105 ERRAR
+    (1 - CCC3D), 80 and 81 shift still to be applied, 82 confidence, 83 margin to the second-best 3D (84), 85 error of the
+    pose in degrees, 88 z-score.
 
     \b
     Examples:

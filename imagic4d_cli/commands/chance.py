@@ -21,8 +21,9 @@ from imagic4d_cli.run import Run, pass_run
 def cli(run: Run, src: str, increment: float | None, max_shift: float | None, **settings: Any) -> None:
     """Judge whether poses and memberships are above chance.
 
-    Images are compared with 3Ds made without them, and with such 3Ds whose phases were made random. The mean difference must reach one
-    standard deviation; memberships from two independent deals of the folds must agree. Exit 1 when nothing can be claimed.
+    Images are compared with 3Ds made without them, and with such 3Ds whose phases were made random. The mean
+    difference must reach one standard deviation; memberships from two independent deals of the folds must agree.
+    Exit 1 when nothing can be claimed.
 
     \b
     Examples:

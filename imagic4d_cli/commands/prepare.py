@@ -21,10 +21,10 @@ from imagic4d_cli.run import Run, pass_run
 def cli(run: Run, src: str, dst: str, max_shift: float | None, **settings: Any) -> None:
     """Normalise and centre images for the 4D scheme.
 
-    Every image gets mean 0 and standard deviation 1. Shifts are found by correlation with the rotational average of the total sum,
-    five times over (at most --max-shift, default 0.4 of half the box); pixels are not moved, the shift goes into words 80 and 81 and is
-    applied by angrec and recon. Constant images are set inactive (word 58). With --mask-radius a soft circular mask around the found centre
-    is put on.
+    Every image gets mean 0 and standard deviation 1. Shifts are found by correlation with the rotational average of
+    the total sum, five times over (at most --max-shift, default 0.4 of half the box); pixels are not moved, the
+    shift goes into words 80 and 81 and is applied by angrec and recon. Constant images are set inactive (word 58).
+    With --mask-radius a soft circular mask around the found centre is put on.
 
     \b
     Examples:

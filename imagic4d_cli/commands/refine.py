@@ -5,7 +5,6 @@ from typing import Any
 import click
 
 from imagic4d_cli import options as opt
-from imagic4d_cli import types
 from imagic4d_cli.run import Run, pass_run
 
 
@@ -24,6 +23,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--over", type=click.IntRange(1), default=2, metavar="N", help="Start with N times as many 3Ds, merged later.")
 @opt.option("--invert/--no-invert", default=False, help="Change the sign of densities: protein must be bright.")
 @opt.option("--centre/--no-centre", default=True, help="Find shifts by correlation with the rotated total sum.")
+@opt.option("--report/--no-report", default=True, help="Write report.html and report.png.")
 @opt.option("--resume", is_flag=True, help="Go on with a run that was stopped; its own settings count.")
 @opt.option("--script", is_flag=True, help="Print the shell script of single commands that does the same, and stop.")
 @opt.seed
@@ -32,11 +32,12 @@ from imagic4d_cli.run import Run, pass_run
 def cli(run: Run, src: str, rundir: str, volumes: int | None, script: bool, **settings: Any) -> None:
     """Run the 4D scheme: several competing 3Ds from images of unknown orientation and membership.
 
-    Random angles and memberships to start with; more 3Ds than wanted compete at low resolution, with noise that is lowered to zero; they are
-    merged to --volumes by cross-validated score; poses are refined while the resolution rises, until FSC, memberships and angles are
-    stable. Images are always scored against 3Ds made without them. Both hands are possible from projections alone.
-    RUNDIR gets volumes, halves_a, halves_b, images (the input with results in its headers), reprojections, summary.json, fsc.json,
-    journal.jsonl, report.html and report.png. A run that was stopped goes on with --resume and gives the same bytes.
+    Random angles and memberships to start with; more 3Ds than wanted compete at low resolution, with noise that is
+    lowered to zero; they are merged to --volumes by cross-validated score; poses are refined while the resolution
+    rises, until FSC, memberships and angles are stable. Images are always scored against 3Ds made without them.
+    Both hands are possible from projections alone. RUNDIR gets volumes, halves_a, halves_b, images (the input with
+    results in its headers), reprojections, summary.json, fsc.json, journal.jsonl, report.html and report.png. A run
+    that was stopped goes on with --resume and gives the same bytes.
 
     \b
     Examples:
@@ -55,7 +56,7 @@ def cli(run: Run, src: str, rundir: str, volumes: int | None, script: bool, **se
         raise UsageError("--volumes K is needed: how many 3Ds are wanted")
     kwargs = run.job_kwargs()
     if script:
-        options = {k: v for k, v in settings.items() if k != "resume"}
+        options = {k: v for k, v in settings.items() if k not in ("resume", "report")}
         click.echo(job.script(job.settings(src, volumes=volumes or 1, seed=kwargs["seed"], **options)), nl=False)
         return
     if settings["resume"]:

@@ -26,9 +26,10 @@ def cli(
 ) -> None:
     """Merge 3Ds that say the same until --volumes are left, and split those that hold two.
 
-    Every move is tried: a 3D is taken away, its images go to their next best 3D, and one iteration shows whether the cross-validated
-    score (mean correlation of images with 3Ds made without them) rises. Merging duplicates raises it, merging true states lowers it.
-    3Ds go until --volumes are left; after that only those whose loss raises the score.
+    Every move is tried: a 3D is taken away, its images go to their next best 3D, and one iteration shows whether
+    the cross-validated score (mean correlation of images with 3Ds made without them) rises. Merging duplicates
+    raises it, merging true states lowers it. 3Ds go until --volumes are left; after that only those whose loss
+    raises the score.
 
     \b
     Examples:

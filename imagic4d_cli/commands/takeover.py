@@ -15,8 +15,8 @@ from imagic4d_cli.run import Run, pass_run
 def cli(run: Run, src: str, poses_from: str, dst: str) -> None:
     """Give images the poses that stand in the headers of another file.
 
-    Euler angles, shifts, memberships, scores and active flags are taken over image by image; all other header words and the densities
-    (a hard link) are those of IMAGES.
+    Euler angles, shifts, memberships, scores and active flags are taken over image by image; all other header words
+    and the densities (a hard link) are those of IMAGES.
 
     \b
     Examples:

@@ -264,7 +264,8 @@ def judge(found: Candidates, centre: F64, scale: F64, unit: F64) -> Verdict:
     -------
     Verdict
         The margin is the difference to the best other 3D in `unit`; the confidence is the posterior
-        ``exp(L_best) / sum exp(L_k)`` with ``L = P s^2 / (1 - s^2)`` for score s of P complex samples in white noise and free scale.
+        ``exp(L_best) / sum exp(L_k)`` with ``L = P s^2 / (1 - s^2)`` for score s of P complex samples in white noise
+        and free scale.
     """
     n, k = found.score.shape
     rows = np.arange(n)

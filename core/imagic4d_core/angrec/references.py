@@ -120,6 +120,5 @@ def prepare_references(
         for g, p in zip(grids, powers, strict=True):
             scale = np.sqrt(mean / np.where(p > 0, p, 1.0)) * (p > 0)
             g *= scale.astype(np.float32)[shells]
-    return References(
-        int(geometry["box"]), r_max, np.asarray(ref3d, np.int64), np.asarray(fold, np.int64), np.array(grids), float(geometry["os"])
-    )
+    numbers, left_out = np.asarray(ref3d, np.int64), np.asarray(fold, np.int64)
+    return References(int(geometry["box"]), r_max, numbers, left_out, np.array(grids), float(geometry["os"]))

@@ -79,8 +79,8 @@ def angrec(src: str, dst: str | None, *, overwrite: bool = False, comm: Comm = S
     src : path
     dst : path or None
         Images with the results in their headers (None: the headers of `src` are replaced). Words written: ALPHA, BETA,
-        GAMMA, REF3D, REF3DOLD, CCC3D, ERRAR (1 - CCC3D), and our words 80 to 89 (shift, confidence, margin, second 3D, error of the
-        pose, fold, z-score).
+        GAMMA, REF3D, REF3DOLD, CCC3D, ERRAR (1 - CCC3D), and our words 80 to 89 (shift, confidence, margin, second 3D,
+        error of the pose, fold, z-score).
     overwrite : bool
     comm : Comm
     **settings
@@ -248,13 +248,17 @@ def reconstitute(
                 bank = make_bank(
                     references, columns, part, sampler, object_radius=min(0.5, radius / box), amplitude_filter=amplitude_filter
                 )
+                bound = (bank, p, part, parts, columns, results)
 
-                def run(item: tuple[int, NDArray[np.int64]], bank=bank, part=part, last=p == len(parts) - 1) -> Candidates:
+                def run(item: tuple[int, NDArray[np.int64]], bound: tuple[Any, ...] = bound) -> Candidates:
+                    bank, p, part, parts, columns, results = bound
+                    last = p == len(parts) - 1
                     number, index = item
                     spectra = _spectra(images, index)
                     found = search_block(
-                        spectra, before.shift[index], bank, part, len(columns), sampler, variants=variants, scan=scan, noise=noise,
-                        seed=seed, stage=f"angrec/noise/{p}", images=index, max_shift=max(most, 1e-9), amplitude_filter=amplitude_filter,
+                        spectra, before.shift[index], bank, part, len(columns), sampler, variants=variants, scan=scan,
+                        noise=noise, seed=seed, stage=f"angrec/noise/{p}", images=index, max_shift=max(most, 1e-9),
+                        amplitude_filter=amplitude_filter,
                     )  # fmt: skip
                     found = _merge(results[number], found, len(parts))
                     if last and len(parts) > 1:
@@ -284,7 +288,8 @@ def reconstitute(
             for v in (after.ccc3d, after.confidence)]  # fmt: skip
     turned = angular_distance(matrices[index], after.matrices()[index])
     summary = AngrecSummary(
-        images=len(index), numbers=[int(n) for n in numbers], sizes=sizes, moved=float((after.ref3d != before.ref3d)[index].mean()),
+        images=len(index), numbers=[int(n) for n in numbers], sizes=sizes,
+        moved=float((after.ref3d != before.ref3d)[index].mean()),
         euler_change=float(np.median(turned)), score=float(after.ccc3d[index].mean()), scores_3d=mean[0], confidence=mean[1],
         directions=len(directions), increment=increment, max_frequency=max(r_search, r_local) / (box / 2),
     )  # fmt: skip
@@ -321,7 +326,7 @@ def _anchors(
         poses = Poses.from_headers(stack.headers()[:: stack.sections] if stack.is_volumes else stack.headers())
         if stack.is_volumes:
             if stack.sections != stack.lines:
-                raise MismatchError(f"{stack.path}: volumes of {stack.sections} sections of {stack.lines} lines; cubes are needed")
+                raise MismatchError(f"{stack.path}: volumes of {stack.sections} sections, {stack.lines} lines; cubes are needed")
             ref3d = poses.ref3d.astype(np.int64)
             if not ref3d.any():
                 ref3d = np.arange(1, len(ref3d) + 1)

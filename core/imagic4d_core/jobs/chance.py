@@ -105,7 +105,8 @@ def chance(
     InputError, MismatchError, OutputError
     """
     limit = max_frequency or Frequency(0.33)
-    work: dict[str, Any] = {"symmetry": symmetry, "mask_radius": mask_radius, "max_frequency": limit, "comm": comm, "threads": threads}
+    work: dict[str, Any] = {"symmetry": symmetry, "mask_radius": mask_radius, "max_frequency": limit}
+    work |= {"comm": comm, "threads": threads}
     search: dict[str, Any] = work | {"increment": increment, "max_shift": max_shift, "refine": False}
     memberships, scores = [], []
     null: NDArray[np.float64] | None = None
@@ -134,8 +135,8 @@ def chance(
     structure = effect >= EFFECT
     member = structure and agreement >= AGREEMENT
     return Chance(
-        int(active.sum()), volumes, float(scores[0][active].mean()), float(null[active].mean()), effect, agreement, structure, member,
-        _statement(structure, member, volumes, effect, agreement),
+        int(active.sum()), volumes, float(scores[0][active].mean()), float(null[active].mean()), effect, agreement,
+        structure, member, _statement(structure, member, volumes, effect, agreement),
     )  # fmt: skip
 
 

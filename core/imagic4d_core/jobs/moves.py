@@ -35,7 +35,8 @@ class Moves:
         """For people."""
         fsc = "" if self.fsc_change is None else f", FSC 0.5 moved by {self.fsc_change:.2f} shells at most"
         word = "converged" if self.converged else "not converged"
-        return [f"{100 * self.moved:.2f} % changed 3D, median change of Euler angles {self.euler_change:.2f} degrees{fsc}: {word}"]
+        turned = f"median change of Euler angles {self.euler_change:.2f} degrees"
+        return [f"{100 * self.moved:.2f} % changed 3D, {turned}{fsc}: {word}"]
 
 
 def half_crossings(halves: str) -> list[float]:

@@ -69,8 +69,8 @@ def prepare(
     src, dst : path
         Images; prepared images (REAL).
     centre : bool
-        Find shifts by correlation with the rotational average of the total sum, iterated; pixels are not moved, the shift goes into
-        words 80 and 81.
+        Find shifts by correlation with the rotational average of the total sum, iterated; pixels are not moved, the shift
+        goes into words 80 and 81.
     iterations : int
     max_shift : float
         Largest shift, pixels (below 1: fraction of half the box).

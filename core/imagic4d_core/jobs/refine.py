@@ -1,8 +1,8 @@
 """The 4D scheme to convergence: the loop over the jobs that the single commands call, and the script that does the same.
 
-Stages: *prepare* (grey scale, centre), *start* (random memberships and angles), *anneal* (competition of more 3Ds than wanted at low
-resolution, with noise lowered to zero), *regroup* (3Ds merged down to the number wanted, by cross-validated score), *polish*
-(local refinement, resolution rising, to convergence), *finish* (volumes, half sets, re-projections).
+Stages: *prepare* (grey scale, centre), *start* (random memberships and angles), *anneal* (competition of more 3Ds than wanted at
+low resolution, with noise lowered to zero), *regroup* (3Ds merged down to the number wanted, by cross-validated score),
+*polish* (local refinement, resolution rising, to convergence), *finish* (volumes, half sets, re-projections).
 """
 
 import json
@@ -158,8 +158,9 @@ def plan(s: Settings) -> Iterator[Iteration]:
         options = {"src": "work/prepared.hed", "membership": "header"}
         yield Iteration("i000", "start", [first, made("i000", SHELLS[1] + 1, number, options)], {"increment": 0, "noise": 0})
     else:
-        search = {"src": "work/prepared.hed", "dst": "work/i000a.hed", "anchors": s.start, "mode": "each-to-best", "increment": 12.0}
-        search |= common | {"max_frequency": _frequency(SHELLS[1], box), "max_shift": s.max_shift, "refine": False, "seed": 0}
+        search = {"src": "work/prepared.hed", "dst": "work/i000a.hed", "anchors": s.start, "mode": "each-to-best"}
+        search |= {"increment": 12.0} | common | {"max_frequency": _frequency(SHELLS[1], box), "max_shift": s.max_shift}
+        search |= {"refine": False, "seed": 0}
         yield Iteration(
             "i000", "start", [first, Step("angrec", search), made("i000", SHELLS[1] + 1, number)], {"increment": 12.0, "noise": 0}
         )
@@ -205,7 +206,8 @@ def plan(s: Settings) -> Iterator[Iteration]:
 def finish(s: Settings, last: str) -> list[Step]:
     """The last steps: results beside the original densities, and everything that is looked at."""
     common = {"symmetry": s.symmetry, "mask_radius": s.mask_radius, "wiener": True, "hamming": 0.99}
-    final = {"src": f"work/{last}.hed", "dst": "volumes.hed", **common, "halves": "halves.hed", "reprojections": "reprojections.hed"}
+    final = {"src": f"work/{last}.hed", "dst": "volumes.hed", **common}
+    final |= {"halves": "halves.hed", "reprojections": "reprojections.hed"}
     final |= {"folds": 4, "seed": _seed(s, 0), "images_out": "work/final.hed"}
     return [Step("recon", final), Step("takeover", {"src": s.images, "poses_from": "work/final.hed", "dst": "images.hed"})]
 
@@ -254,8 +256,8 @@ class Refined:
         for v in d["volumes"]:
             res = f", {v['resolution_half_bit_A']:.1f} A" if v["resolution_half_bit_A"] else ""
             out.append(
-                f"  3D {v['number']}: {v['images']} images ({100 * v['fraction']:.1f} %), half-bit at {v['half_bit']:.2f} Nyquist{res}, "
-                f"mean correlation {v['ccc']:.3f}, confidence {v['confidence']:.2f}"
+                f"  3D {v['number']}: {v['images']} images ({100 * v['fraction']:.1f} %), "
+                f"half-bit at {v['half_bit']:.2f} Nyquist{res}, mean correlation {v['ccc']:.3f}, confidence {v['confidence']:.2f}"
             )
         out.append("converged" if d["converged"] else "stopped at the last iteration, not converged")
         return [*out, d["statement"]]
@@ -278,6 +280,7 @@ def refine(
     invert: bool = False,
     centre: bool = True,
     resume: bool = False,
+    report: bool = True,
     seed: int = 0,
     overwrite: bool = False,
     comm: Comm = SERIAL,
@@ -314,6 +317,8 @@ def refine(
         Annealing starts with so many times the 3Ds wanted.
     invert, centre : bool
         See `jobs.prepare`.
+    report : bool
+        Write report.html and report.png.
     resume : bool
         Go on with a run that was stopped: its own settings count.
     seed : int
@@ -337,7 +342,11 @@ def refine(
     before = os.environ.get("SOURCE_DATE_EPOCH")
     os.environ["SOURCE_DATE_EPOCH"] = str(s.epoch)
     try:
-        return _run(s, folder, comm, threads, progress)
+        return _run(s, folder, comm, threads, progress, report)
+    except (InputError, MismatchError):
+        if not resume and not _read_journal(folder):  # the images are of no use: nothing is left behind
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         if before is None:
             del os.environ["SOURCE_DATE_EPOCH"]
@@ -360,7 +369,9 @@ def settings(src: str, **options: Any) -> Settings:
     if k > count:
         raise MismatchError(f"{src}: {count} images cannot make {k} 3Ds; ask for at most {count}")
     if 8 * k > count and options["start"] == "random":
-        raise MismatchError(f"{src}: {count} images are too few for {k} 3Ds (8 for each are the least); ask for at most {count // 8}")
+        raise MismatchError(
+            f"{src}: {count} images are too few for {k} 3Ds (8 for each are the least); ask for at most {count // 8}"
+        )
     if known is not None and not known.ref3d.any():
         raise InputError(f"{src}: has no 3D membership (word 51) in its headers; use --start random")
     if known is not None:
@@ -382,7 +393,8 @@ def settings(src: str, **options: Any) -> Settings:
         images=os.path.abspath(src), volumes=k, iterations=options["iterations"], symmetry=options["symmetry"], start=start,
         min_images=options["min_images"], max_resolution=str(max_resolution or ""), seed=options["seed"],
         mask_radius=MASK if options["mask_radius"] is None else options["mask_radius"],
-        max_shift=0.3 if options["max_shift"] is None else options["max_shift"], leave_out=options["leave_out"], over=options["over"],
+        max_shift=0.3 if options["max_shift"] is None else options["max_shift"],
+        leave_out=options["leave_out"], over=options["over"],
         invert=options["invert"], centre=options["centre"], box=box, count=count, pixel_size=pixel,
         epoch=int(epoch) if epoch.isdigit() else int(time.time()),
     )  # fmt: skip
@@ -391,7 +403,9 @@ def settings(src: str, **options: Any) -> Settings:
 def _make_folder(folder: Path, s: Settings, overwrite: bool) -> None:
     if folder.exists() and any(folder.iterdir()):
         if not overwrite:
-            raise OutputError(f"{folder}: exists and is not empty; give another folder, --resume to go on with it, or --overwrite")
+            raise OutputError(
+                f"{folder}: exists and is not empty; give another folder, --resume to go on with it, or --overwrite"
+            )
         if not (folder / "run.json").exists():
             raise OutputError(f"{folder}: is not a folder of refine; it is not overwritten")
         shutil.rmtree(folder)
@@ -418,12 +432,14 @@ def _read_journal(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def _run(s: Settings, folder: Path, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None) -> Refined:
+def _run(
+    s: Settings, folder: Path, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None, pictures: bool
+) -> Refined:
     common = {"comm": comm, "threads": threads}
     journal = comm.bcast(_read_journal(folder) if comm.rank == 0 else None)
     done = {entry["name"] for entry in journal}
     total = s.iterations + 3
-    last, previous, converged = "i000", None, False
+    last, converged = "i000", False
     for it in plan(s):
         if converged:
             break
@@ -440,7 +456,7 @@ def _run(s: Settings, folder: Path, comm: Comm, threads: int | None, progress: C
                 _clean(folder, keep={it.name, last, "prepared"})
             comm.barrier()
         converged = bool(next(e for e in journal if e["name"] == it.name).get("converged"))
-        previous, last = last, it.name
+        last = it.name
         if progress is not None:
             progress(len(journal), total)
     for step in finish(s, last):
@@ -452,9 +468,10 @@ def _run(s: Settings, folder: Path, comm: Comm, threads: int | None, progress: C
     document = None
     if comm.rank == 0:
         document = _summarise(s, folder, journal, converged, verdict)
+    if pictures:
         from imagic4d_core.jobs.reporting import report
 
-        report(folder, overwrite=True)
+        report(folder, overwrite=True, comm=comm)
     return Refined(str(folder), comm.bcast(document))
 
 
@@ -478,7 +495,8 @@ def _entry(it: Iteration, results: list[Any], number: int) -> dict[str, Any]:
     return {
         "iteration": number, "name": it.name, "stage": it.stage, "max_frequency": round(it.facts.get("shells", 0) / half, 4),
         "increment": it.facts.get("increment", 0), "noise": it.facts.get("noise", 0), "sizes": made.sizes,
-        "moved": found.moved if found else (1.0 if it.stage == "start" else 0.0), "euler_change": found.euler_change if found else 0.0,
+        "moved": found.moved if found else (1.0 if it.stage == "start" else 0.0),
+        "euler_change": found.euler_change if found else 0.0,
         "score": found.score if found else (grouped.score_after if grouped else 0.0),
         "fsc05": [next((i for i, f in enumerate(c) if f < 0.5), len(c)) / half for c in made.fsc], "events": events,
     }  # fmt: skip
@@ -500,12 +518,14 @@ def _summarise(s: Settings, folder: Path, journal: list[dict[str, Any]], converg
             c = shell_curves(x, y, symmetry_order=order(s.symmetry), pixel_size=s.pixel_size)
             curves.append({
                 "number": k + 1, "frequency": [float(f) for f in c.frequency], "fsc": [float(f) for f in c.fsc],
-                "half_bit": [float(f) for f in c.threshold("half-bit")], "three_sigma": [float(f) for f in c.threshold("3-sigma")],
+                "half_bit": [float(f) for f in c.threshold("half-bit")],
+                "three_sigma": [float(f) for f in c.threshold("3-sigma")],
             })  # fmt: skip
             mine = poses.ref3d == k + 1
             rows.append({
-                "number": k + 1, "images": int(mine.sum()), "fraction": float(mine.mean()), "ccc": float(poses.ccc3d[mine].mean()),
-                "confidence": float(poses.confidence[mine].mean()), "fsc05": float(c.crossing("0.5")), "fsc0143": float(c.crossing("0.143")),
+                "number": k + 1, "images": int(mine.sum()), "fraction": float(mine.mean()),
+                "ccc": float(poses.ccc3d[mine].mean()), "confidence": float(poses.confidence[mine].mean()),
+                "fsc05": float(c.crossing("0.5")), "fsc0143": float(c.crossing("0.143")),
                 "half_bit": float(c.crossing("half-bit")),
                 "resolution_half_bit_A": None if s.pixel_size is None else c.resolution("half-bit"), "duplicate_of": None,
                 "poor": bool(c.crossing("0.5") * s.box / 2 < 3),
@@ -515,7 +535,8 @@ def _summarise(s: Settings, folder: Path, journal: list[dict[str, Any]], converg
         "schema": 1, "input": s.images, "images": s.count, "box": s.box, "pixel_size": s.pixel_size, "seed": s.seed,
         "iterations": len(journal), "converged": converged, "statement": verdict.statement,
         "membership_above_chance": verdict.membership_above_chance, "fsc_above_chance": verdict.fsc_above_chance,
-        "null": verdict.as_dict(), "volumes": rows, "events": [e for entry in journal for e in entry["events"]], "settings": shown,
+        "null": verdict.as_dict(), "volumes": rows, "events": [e for entry in journal for e in entry["events"]],
+        "settings": shown,
     }  # fmt: skip
     atomic_write_json(folder / "fsc.json", {
         "schema": 1, "pixel_size": s.pixel_size, "independent": False, "volumes": curves,
