@@ -107,3 +107,9 @@ def test_mrc_findings(im4d, tmp_path):
 
 def test_every_finding_has_a_severity():
     assert {severity for severity, _ in FINDINGS.values()} == {"error", "warning"}
+
+
+def test_findings_are_documented(root):
+    text = (root / "docs" / "files.md").read_text(encoding="utf-8")
+    rows = [f"| {code} | {severity} | {meaning} |" for code, (severity, meaning) in FINDINGS.items()]
+    assert [row for row in rows if row not in text] == []

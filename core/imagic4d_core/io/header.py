@@ -30,7 +30,7 @@ class Word(NamedTuple):
     name: str
     type: str
     meaning: str
-    count: int = 1
+    length: int = 1
 
 
 WORDS: tuple[Word, ...] = (
@@ -154,7 +154,7 @@ def _field(word: Word) -> tuple:
     if word.type[0] == "C":
         return (word.name, f"S{word.type[1:]}")
     kind = {"I": "<i4", "F": "<f4"}[word.type]
-    return (word.name, kind) if word.count == 1 else (word.name, kind, (word.count,))
+    return (word.name, kind) if word.length == 1 else (word.name, kind, (word.length,))
 
 
 #: One header record, little-endian, 1024 bytes.
@@ -198,12 +198,12 @@ def find_word(key: str | int) -> tuple[str, int | None]:
     if text.isdigit():
         number = int(text)
         for word in WORDS:
-            size = int(word.type[1:]) // 4 if word.type[0] == "C" else word.count
+            size = int(word.type[1:]) // 4 if word.type[0] == "C" else word.length
             if word.number <= number < word.number + size:
-                return word.name, (number - word.number if word.count > 1 else None)
+                return word.name, (number - word.number if word.length > 1 else None)
         raise KeyError(f"no header word {key}; words run from 1 to 256")
     name, _, inner = text.partition("(")
-    if name in _BY_NAME and (not inner or (inner[:-1].isdigit() and 1 <= int(inner[:-1]) <= _BY_NAME[name].count)):
+    if name in _BY_NAME and (not inner or (inner[:-1].isdigit() and 1 <= int(inner[:-1]) <= _BY_NAME[name].length)):
         return name, (int(inner[:-1]) - 1 if inner else None)
     raise KeyError(f"no header word {key!r}")
 

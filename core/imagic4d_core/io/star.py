@@ -216,7 +216,7 @@ def write_poses(handle: IO[str], poses: Poses, stack: str, pixel_size: float | N
         optics.add_row(["1", "opticsGroup1", size, str(box), dimension, "300", "2.7", "0.1"])
     relion = poses.to_relion()
     columns: dict[str, list[str]] = {
-        "_rlnImageName": [f"{k + 1:06d}@{stack}" for k in range(len(poses))],
+        "_rlnImageName": [cif.quote(f"{k + 1:06d}@{stack}") for k in range(len(poses))],
         "_rlnAngleRot": _texts(relion["rot"]),
         "_rlnAngleTilt": _texts(relion["tilt"]),
         "_rlnAnglePsi": _texts(relion["psi"]),
