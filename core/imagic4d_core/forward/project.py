@@ -11,8 +11,13 @@ from imagic4d_core.errors import MismatchError
 from imagic4d_core.kernels import gridding
 from imagic4d_core.recon.grid import Grid, divide_stencil, grid_for, stencil_table
 
-#: Images projected together (see `kernels.gridding.plan_tiles`).
-BATCH = 512
+#: Images of one inverse FFT: few enough to stay in the cache.
+FFT_BATCH = 16
+
+
+def batch_size(box: int) -> int:
+    """Images projected together (see `kernels.gridding.plan_tiles`): about 128 MiB, the same for any number of threads."""
+    return min(512, max(16, 2**25 // box**2))
 
 
 def check_cube(volume: NDArray) -> int:
@@ -81,8 +86,9 @@ class Projector:
         d = d * (n_out / g.box) + origin
         out = np.zeros((len(m), n_out, n_out // 2 + 1), np.complex64)
         view = out.view(np.float32).reshape(*out.shape, 2)
-        for start in range(0, len(m), BATCH):
-            part = slice(start, start + BATCH)
+        size = batch_size(n_out)
+        for start in range(0, len(m), size):
+            part = slice(start, start + size)
             tiles = gridding.tile_order(np.arange(len(m[part])), m[part], g.r_max, g.oversampling, g.reach)
             gridding.slice_grid(
                 self._cells, np.array(g.shape), n_out, g.r_max, g.oversampling, g.width, self._table, m[part], tiles,
@@ -96,10 +102,17 @@ class Projector:
         With a smaller `box` the images are sampled more coarsely at the same grey values.
         """
         n_out = self.grid.box if box is None else int(box)
-        f = self._slices(matrices, shifts, n_out, float(n_out // 2))
-        if n_out != self.grid.box:
-            f *= np.float32((n_out / self.grid.box) ** 2)
-        return fourier.irfftn(f, (n_out, n_out))
+        m = np.ascontiguousarray(matrices, dtype=np.float64).reshape(-1, 3, 3)
+        out = np.empty((len(m), n_out, n_out), np.float32)
+        size = batch_size(n_out)
+        for start in range(0, len(m), size):
+            part = slice(start, start + size)
+            f = self._slices(m[part], None if shifts is None else np.asarray(shifts)[part], n_out, float(n_out // 2))
+            if n_out != self.grid.box:
+                f *= np.float32((n_out / self.grid.box) ** 2)
+            for i in range(0, len(f), FFT_BATCH):
+                out[start + i : start + i + FFT_BATCH] = fourier.irfftn(f[i : i + FFT_BATCH], (n_out, n_out))
+        return out
 
 
 def project_volume(

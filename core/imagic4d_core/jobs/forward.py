@@ -1,5 +1,6 @@
 """Forward projection of one or many 3Ds: a file of volumes in, a file of projections with known Euler angles out."""
 
+import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError, UsageError
-from imagic4d_core.forward import Projector
+from imagic4d_core.forward.project import Projector, batch_size
 from imagic4d_core.geometry import euler, sphere, symmetry
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
-from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
+from imagic4d_core.parallel import SERIAL, Comm, imap_blocks
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.rng import rng_for
 from imagic4d_core.units import Frequency
-
-#: Projections made by one thread at a time, and by one rank before it writes: fixed, as results follow the blocks.
-BLOCK, TASK = 64, 512
 
 
 @dataclass
@@ -108,24 +106,24 @@ def forward(
             source, poses, per_volume = _spread(known, directions, increment, symmetry, number, mirror, seed)
         r_max = shells_of(max_frequency, box, volumes.pixel_size)
         count = len(source)
-        tasks = [part for v in range(-1, len(known)) for part in _chunks(np.flatnonzero(source == v))]
+        tasks = [part for v in range(-1, len(known)) for part in _chunks(np.flatnonzero(source == v), batch_size(box))]
         with create_stack(dst, count, 1, box, box, pixel_size=volumes.pixel_size, overwrite=overwrite, comm=comm) as out:
-            at, projector = -1, None
             mine = tasks[comm.rank :: comm.size]
-            for done, index in enumerate(mine):
-                v = int(source[index[0]])
-                if v >= 0 and (projector is None or v != at):
-                    projector, at = Projector(volumes.read_volumes(v, v + 1)[0], r_max), v
-                if v < 0:
-                    images = np.zeros((len(index), box, box), np.float32)
-                else:
-                    images = _project(projector, poses, index, thread_count(threads))
-                for run in np.split(np.arange(len(index)), np.flatnonzero(np.diff(index) != 1) + 1):
-                    out.write(int(index[run[0]]), images[run])
-                    head = blank_headers(len(run), box, box, pixel_size=volumes.pixel_size)
-                    out.set_headers(int(index[run[0]]), poses.select(index[run]).into_headers(head))
-                if progress is not None:
-                    progress(done + 1, len(mine))
+            done = 0
+            for v, group in itertools.groupby(mine, key=lambda index: int(source[index[0]])):
+                projector = Projector(volumes.read_volumes(v, v + 1)[0], r_max) if v >= 0 else None
+
+                def make(index: NDArray[np.intp], projector: Projector | None = projector) -> None:
+                    images = _project(projector, poses, index) if projector else np.zeros((len(index), box, box), np.float32)
+                    for run in np.split(np.arange(len(index)), np.flatnonzero(np.diff(index) != 1) + 1):
+                        out.write(int(index[run[0]]), images[run[0] : run[-1] + 1])
+                        head = blank_headers(len(run), box, box, pixel_size=volumes.pixel_size)
+                        out.set_headers(int(index[run[0]]), poses.select(index[run]).into_headers(head))
+
+                for _ in imap_blocks(make, group, threads):
+                    done += 1
+                    if progress is not None:
+                        progress(done, len(mine))
     return Forward(len(known), per_volume, count, box, symmetry.upper(), volumes.pixel_size, os.fspath(dst))
 
 
@@ -138,16 +136,14 @@ def check_cubic(volumes: Stack) -> int:
     return volumes.lines
 
 
-def _chunks(index: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    return [index[i : i + TASK] for i in range(0, len(index), TASK)]
+def _chunks(index: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
+    return [index[i : i + size] for i in range(0, len(index), size)]
 
 
-def _project(projector: Projector, poses: Poses, index: NDArray[np.intp], threads: int) -> NDArray[np.float32]:
+def _project(projector: Projector, poses: Poses, index: NDArray[np.intp]) -> NDArray[np.float32]:
     """Projections of one task; the image's shift brings it to the centre, so the projection gets the opposite one."""
     part = poses.select(index)
-    m = part.matrices()
-    blocks = [slice(i, i + BLOCK) for i in range(0, len(index), BLOCK)]
-    return np.concatenate(map_blocks(lambda b: projector.project(m[b], -part.shift[b]), blocks, threads))
+    return projector.project(part.matrices(), -part.shift)
 
 
 def _spread(
