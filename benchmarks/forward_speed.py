@@ -5,7 +5,7 @@
 The object is a sum of Gaussian blobs, whose projections are known exactly; the error is the rms difference over the rms
 of the truth. CPU is user + system time on one thread: of the child process for programs (with their start and the
 writing of the files), and of the projection alone inside a running Python. The last column sets the two programs' cost an
-image, found from two runs of different numbers of images, against each other: start-up and the preparation of the volume drop out.
+image against each other, found from two runs of different numbers of images: start-up and preparation drop out.
 """
 
 import argparse

@@ -23,6 +23,9 @@ from imagic4d_core.recon.grid import Grid, divide_stencil, grid_for, stencil_tab
 from imagic4d_core.units import Frequency
 
 FIXED_BITS = 32
+#: By width: stencils narrower than the ones of least aliasing average less over neighbouring slices. FSC against truth, best of
+#: 0.8 to 2 (1,500 images, SNR 1): it is then at most 2e-5 below that of trilinear insertion in any shell, and up to 3e-3 above.
+SHARPNESS = {3: 1.2, 4: 1.5}
 #: A single value beyond this many units would not survive the rounding trick of the kernel.
 _LARGEST = 2.0 ** (50 - FIXED_BITS)
 #: Least weight of a cell, relative to the mean of its shell.
@@ -128,7 +131,7 @@ class Accumulator:
         symmetry: ArrayLike | None = None,
         even_density: bool = True,
     ):
-        self.grid: Grid = grid_for(box, r_max, oversampling, width)
+        self.grid: Grid = grid_for(box, r_max, oversampling, width, SHARPNESS.get(width, 1.0))
         if not (np.isfinite(amplitude) and amplitude > 0):
             raise InputError(f"images have no usable amplitude ({amplitude}): are they empty?")
         cells = int(np.prod(self.grid.shape))
@@ -138,7 +141,7 @@ class Accumulator:
         self.unit = 2.0 ** np.round(np.log2(box * float(amplitude)))
         self.symmetry = np.eye(3)[None] if symmetry is None else np.asarray(symmetry, dtype=np.float64)
         self.ramp = 1.0 / (self.grid.r_max + 0.5) if even_density else 0.0
-        self._table = stencil_table(self.grid.width, self.grid.oversampling)
+        self._table = stencil_table(self.grid.width, self.grid.oversampling, self.grid.sharpness)
         self._shape = np.array(self.grid.shape)
 
     @property
@@ -301,7 +304,7 @@ class Accumulator:
         if ssnr is not None and factor is None:
             s = np.asarray(ssnr, dtype=np.float64)
             s = np.append(s, np.full(max(0, len(means) - len(s)), s[-1]))[: len(means)]
-            with np.errstate(divide="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore"):
                 extra[:, 0] = np.where(s > 0, means / np.maximum(s, 0), np.inf)
         steps = np.arange(8 * (g.r_max + 3)) / 8.0 / (g.box / 2)
         curve = np.ones(len(steps)) if hamming is None else hamming_curve(steps, hamming)

@@ -33,6 +33,8 @@ class Grid:
         Grid cells per Fourier pixel, ``padded / small``.
     width : int
         Stencil width in cells.
+    sharpness : float
+        Factor on the stencil's shape parameter: 1 has the least aliasing, more is narrower.
     """
 
     box: int
@@ -40,6 +42,7 @@ class Grid:
     small: int
     padded: int
     width: int
+    sharpness: float = 1.0
 
     @property
     def oversampling(self) -> float:
@@ -57,7 +60,7 @@ class Grid:
         return 2 * n + 1, 2 * n + 1, n + 1 + LEFT
 
 
-def grid_for(box: int, r_max: int | None = None, oversampling: float = 2.0, width: int = 4) -> Grid:
+def grid_for(box: int, r_max: int | None = None, oversampling: float = 2.0, width: int = 4, sharpness: float = 1.0) -> Grid:
     """Choose the sizes of a grid.
 
     Parameters
@@ -70,6 +73,8 @@ def grid_for(box: int, r_max: int | None = None, oversampling: float = 2.0, widt
         At least this many grid cells per Fourier pixel (1.25 to 4).
     width : {3, 4}
         Stencil width in cells.
+    sharpness : float
+        See `Grid`.
 
     Raises
     ------
@@ -87,11 +92,11 @@ def grid_for(box: int, r_max: int | None = None, oversampling: float = 2.0, widt
     if r < 1:
         raise UsageError(f"largest frequency {r_max} leaves nothing: at least 1 Fourier pixel is needed")
     small = min(box, good_size(2 * r + 2))
-    return Grid(box, r, small, good_size(int(np.ceil(oversampling * small - 1e-9))), width)
+    return Grid(box, r, small, good_size(int(np.ceil(oversampling * small - 1e-9))), width, sharpness)
 
 
-def _beta(width: int, oversampling: float) -> float:
-    return float(np.pi * np.sqrt((width / oversampling) ** 2 * (oversampling - 0.5) ** 2 - 0.8))
+def _beta(width: int, oversampling: float, sharpness: float) -> float:
+    return float(sharpness * np.pi * np.sqrt((width / oversampling) ** 2 * (oversampling - 0.5) ** 2 - 0.8))
 
 
 def _transform(x: NDArray[np.float64], width: int, beta: float) -> NDArray[np.float64]:
@@ -101,13 +106,13 @@ def _transform(x: NDArray[np.float64], width: int, beta: float) -> NDArray[np.fl
 
 
 @lru_cache(maxsize=32)
-def stencil_table(width: int, oversampling: float) -> NDArray[np.float32]:
+def stencil_table(width: int, oversampling: float, sharpness: float = 1.0) -> NDArray[np.float32]:
     """Flat table of 4 weights a row for `TABLE_STEPS` positions inside a cell; weights of a point sum to about 1.
 
     Weight j of row t / TABLE_STEPS belongs to cell ``floor(u - width / 2) + 1 + j`` of a point u with
     ``t = u - width / 2 - floor(u - width / 2)``.
     """
-    beta = _beta(width, oversampling)
+    beta = _beta(width, oversampling, sharpness)
     t = np.arange(TABLE_STEPS + 2) / TABLE_STEPS
     u = (width / 2 + t[:, None] - 1 - np.arange(4)) * 2 / width
     w = np.where(np.abs(u) <= 1, np.i0(beta * np.sqrt(np.clip(1 - u * u, 0, None))), 0.0)
@@ -120,7 +125,7 @@ def stencil_table(width: int, oversampling: float) -> NDArray[np.float32]:
 @lru_cache(maxsize=32)
 def correction(grid: Grid) -> NDArray[np.float32]:
     """Real-space divisor along one axis of the small box (1 at the centre), shape (small,)."""
-    beta = _beta(grid.width, grid.oversampling)
+    beta = _beta(grid.width, grid.oversampling, grid.sharpness)
     x = (np.arange(grid.small) - grid.small // 2) / grid.padded
     c = (_transform(x, grid.width, beta) / _transform(np.zeros(1), grid.width, beta)).astype(np.float32)
     c.setflags(write=False)
