@@ -58,6 +58,23 @@ def create_temp(path: Path) -> Path:
     return name
 
 
+_flush = True
+
+
+@contextmanager
+def relaxed() -> Iterator[None]:
+    """Files committed inside are not flushed to the device: for intermediate files that a rerun makes again.
+
+    A killed process loses nothing by it; only a machine that stops may.
+    """
+    global _flush
+    before, _flush = _flush, False
+    try:
+        yield
+    finally:
+        _flush = before
+
+
 def commit(pairs: list[tuple[Path, Path]], sync: bool = True) -> None:
     """Rename finished temporary files to their places, in the order given.
 
@@ -65,8 +82,9 @@ def commit(pairs: list[tuple[Path, Path]], sync: bool = True) -> None:
     ----------
     pairs : list of (temporary, final)
     sync : bool
-        Flush each to the device before the first rename.
+        Flush each to the device before the first rename (not inside `relaxed`).
     """
+    sync = sync and _flush
     try:
         if sync:
             for name, _ in pairs:

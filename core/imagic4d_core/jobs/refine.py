@@ -19,7 +19,7 @@ import numpy as np
 
 from imagic4d_core.errors import InputError, MismatchError, OutputError, UsageError
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text
+from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, relaxed, sync_file
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.angrec import angrec
 from imagic4d_core.jobs.chance import Chance, chance
@@ -444,7 +444,8 @@ def _run(
         if converged:
             break
         if it.name not in done:
-            results = [step.run(folder, **common) for step in it.steps]
+            with relaxed():
+                results = [step.run(folder, **common) for step in it.steps]
             entry = _entry(it, results, len(journal))
             if it.converges:
                 a, b = (str(folder / f"work/{n}") for n in it.converges)
@@ -452,6 +453,8 @@ def _run(
                 entry["converged"] = verdict.converged
             journal.append(entry)
             if comm.rank == 0:
+                for path in (folder / "work").glob(f"{it.name}*"):
+                    sync_file(path)
                 atomic_write_text(folder / "journal.jsonl", "".join(json.dumps(e) + "\n" for e in journal), overwrite=True)
                 _clean(folder, keep={it.name, last, "prepared"})
             comm.barrier()
@@ -461,10 +464,8 @@ def _run(
             progress(len(journal), total)
     for step in finish(s, last):
         step.run(folder, **common)
-    verdict = chance(
-        str(folder / "work/final.hed"), symmetry=s.symmetry, mask_radius=s.mask_radius, max_shift=s.max_shift,
-        max_frequency=_frequency(SHELLS[1], s.box), seed=_seed(s, 1), near=str(folder / "work/chance"), **common,
-    )  # fmt: skip
+    with relaxed():
+        verdict = _judge(s, folder, common)
     document = None
     if comm.rank == 0:
         document = _summarise(s, folder, journal, converged, verdict)
@@ -473,6 +474,13 @@ def _run(
 
         report(folder, overwrite=True, comm=comm)
     return Refined(str(folder), comm.bcast(document))
+
+
+def _judge(s: Settings, folder: Path, common: dict[str, Any]) -> Chance:
+    return chance(
+        str(folder / "work/final.hed"), symmetry=s.symmetry, mask_radius=s.mask_radius, max_shift=s.max_shift,
+        max_frequency=_frequency(SHELLS[1], s.box), seed=_seed(s, 1), near=str(folder / "work/chance"), **common,
+    )  # fmt: skip
 
 
 def _clean(folder: Path, keep: set[str]) -> None:

@@ -96,7 +96,7 @@ class _Trial:
         run_seed = s["seed"] + seed
         recon(start, name, folds=s["folds"], leave_out=anchors, wiener=True, hamming=None, seed=run_seed, **work)
         summary, found, table = reconstitute(
-            start, anchors=anchors, increment=s["increment"], refine=False, max_shift=s["max_shift"], seed=run_seed, **work
+            start, anchors=anchors, increment=s["increment"], max_shift=s["max_shift"], seed=run_seed, **work
         )
         comm.barrier()
         if comm.rank == 0:
@@ -202,18 +202,14 @@ def regroup(
         before, first_score = len(state.alive), state.score
         total = max(1, before - volumes + 1)
         while len(state.alive) > 1:
-            must = len(state.alive) > volumes
-            best: tuple[float, int, _State] | None = None
-            for k in _candidates(state)[:TRIALS]:
-                new = trial(_without(state, k))
-                gain, error = _gain(new, state)
-                if best is None or gain > best[0]:
-                    best = (gain, k, new)
-                if gain > 0:
-                    break
-            assert best is not None
-            gain, k, new = best
-            if not must and gain <= 0:
+            # scores rise a little with every iteration, so a trial is compared with as many iterations without a change
+            base = trial(state.poses)
+            trials = [(trial(_without(state, k)), k) for k in _candidates(state)[:TRIALS]]
+            new, k = max(trials, key=lambda t: t[0].score)
+            base, new = trial(base.poses, seed=1), trial(new.poses, seed=1)
+            gain, _ = _gain(new, base)
+            if len(state.alive) <= volumes and gain <= 0:
+                state = base
                 break
             why = f"cross-validated score changes by {gain:+.5f}"
             events.append({"what": "merge", "from": [k], "to": [], "why": why})
