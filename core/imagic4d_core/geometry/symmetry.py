@@ -140,12 +140,12 @@ def in_asymmetric_unit(directions: ArrayLike, name: str, mirror: bool = False, m
 
 def _centre(kind: str) -> F64:
     """A point well inside one triangle of the full group (reflections included)."""
-    corners = {
+    corners: dict[str, tuple[list[float], ...]] = {
         "T": ([0, 0, 1], [1, 1, 1], [1, 0, 1]),
         "O": ([0, 0, 1], [1, 1, 1], [1, 0, 1]),
         "I": ([0, 1, _PHI], [1, 1, 1], [0, 0, 1]),
-    }[kind]
-    unit = [np.array(c) / np.linalg.norm(c) for c in corners]
+    }
+    unit = [np.array(c) / np.linalg.norm(c) for c in corners[kind]]
     if kind == "I":  # the 3-fold next to this 5-fold and 2-fold
         three = [np.array(v) for v in ([1, 1, 1], [1 / _PHI, 0, _PHI], [_PHI, 1 / _PHI, 0], [0, _PHI, 1 / _PHI])]
         near = max(three, key=lambda v: float((v / np.linalg.norm(v)) @ (unit[0] + unit[2])))

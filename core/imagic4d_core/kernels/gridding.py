@@ -204,7 +204,7 @@ def _python_put(width):
     return put
 
 
-_maker = (_python_take, _python_put) if numba.config.DISABLE_JIT else (_make_take, _make_put)
+_maker = (_python_take, _python_put) if getattr(numba.config, "DISABLE_JIT", False) else (_make_take, _make_put)
 _take3, _take4 = _maker[0](3), _maker[0](4)
 _put3, _put4 = _maker[1](3), _maker[1](4)
 

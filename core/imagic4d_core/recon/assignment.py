@@ -83,8 +83,9 @@ def assign(
     needs = kind in ("sequential", "random", "multiple-random")
     if needs and volumes is None:
         raise UsageError(f"--membership {kind} needs --volumes K, the number of 3Ds")
-    if needs and volumes > len(use):
-        raise MismatchError(f"{path}: {volumes} 3Ds cannot be made of {len(use)} images; at least one image each is needed")
+    count = volumes or 2
+    if needs and count > len(use):
+        raise MismatchError(f"{path}: {count} 3Ds cannot be made of {len(use)} images; at least one image each is needed")
     weight = np.ones(len(use), np.float32)
     given = header[use].astype(np.int64)
     if kind in ("header", "split"):
@@ -99,21 +100,20 @@ def assign(
     elif kind == "header":
         ref3d = given
     elif kind == "split":
-        parts = volumes or 2
         ref3d = np.zeros(len(use), np.int64)
         for k in np.unique(given):
             mine = np.flatnonzero(given == k)
             shuffled = rng_for(seed, "recon/split", int(k)).permutation(len(mine))
-            ref3d[mine] = (k - 1) * parts + 1 + shuffled * parts // len(mine)
+            ref3d[mine] = (k - 1) * count + 1 + shuffled * count // len(mine)
     elif kind == "sequential":
-        ref3d = 1 + np.arange(len(use)) * volumes // len(use)
+        ref3d = 1 + np.arange(len(use)) * count // len(use)
     elif kind == "random":
-        ref3d = 1 + rng_for(seed, "recon/membership").permutation(len(use)) * volumes // len(use)
+        ref3d = 1 + rng_for(seed, "recon/membership").permutation(len(use)) * count // len(use)
     else:
         drawn = rng_for(seed, "recon/membership").integers(0, len(use), len(use))
-        pair = drawn * volumes + np.arange(len(use)) * volumes // len(use)
+        pair = drawn * count + np.arange(len(use)) * count // len(use)
         pair, times = np.unique(pair, return_counts=True)
-        use, ref3d, weight = use[pair // volumes], 1 + pair % volumes, times.astype(np.float32)
+        use, ref3d, weight = use[pair // count], 1 + pair % count, times.astype(np.float32)
     sizes = np.bincount(ref3d, weight)
     alive = [k for k in range(1, len(sizes)) if sizes[k] >= max(1, min_images)]
     if not alive:

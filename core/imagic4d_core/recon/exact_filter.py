@@ -9,6 +9,8 @@ Back-projection of the filtered images is done in Fourier space, by the stencil 
 relation to projection is exact up to the stencil's accuracy.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -55,7 +57,7 @@ def slab_sum(matrices: ArrayLike, box: int, r_max: int, diameter_px: float, symm
     """
     d = np.asarray(matrices, dtype=np.float64).reshape(-1, 3, 3)[:, 2]
     if symmetry is not None:
-        d = np.concatenate([d @ np.asarray(g) for g in symmetry])
+        d = np.concatenate([d @ g for g in np.asarray(symmetry, dtype=np.float64)])
     reach = int(np.ceil(SLAB_SAMPLING * r_max)) + 2
     weight = np.zeros((2 * reach + 1, 2 * reach + 1, reach + 1), np.float32)
     gridding.add_slabs(np.ascontiguousarray(d), SLAB_SAMPLING, box / diameter_px, weight)
@@ -83,7 +85,7 @@ def reconstruct(
     object_size: float = 0.8,
     r_max: int | None = None,
     symmetry: ArrayLike | None = None,
-    **finish: float,
+    **finish: Any,
 ) -> NDArray[np.float32]:
     """Exact-filter back-projection of images in memory.
 

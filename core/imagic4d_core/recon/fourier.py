@@ -11,6 +11,7 @@ The rounding error of one contribution is 2**-33 units.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -356,7 +357,7 @@ def half_set_fsc(
         As in `Accumulator.finalise`.
     """
     n = acc.grid.small
-    finish = {"factor": factor, "mask_radius": mask_radius, "mask_edge": mask_edge, "out_box": n}
+    finish: dict[str, Any] = {"factor": factor, "mask_radius": mask_radius, "mask_edge": mask_edge, "out_box": n}
     fa, fb = (fourier.centred_rfftn(acc.finalise(*pair, **finish), 3) for pair in (a, b))
     k = np.minimum(np.arange(n), n - np.arange(n)).astype(np.float64) ** 2
     half = np.arange(n // 2 + 1, dtype=np.float64) ** 2
@@ -364,7 +365,7 @@ def half_set_fsc(
     weight = np.full(shell.shape, 2.0)
     weight[..., 0] = 1.0
 
-    def total(x: NDArray) -> NDArray[np.float64]:
+    def total(x: NDArray) -> NDArray:
         return np.bincount(shell.ravel(), (weight * x).ravel(), acc.grid.r_max + 1)[: acc.grid.r_max + 1]
 
     power = np.sqrt(total(np.abs(fa) ** 2) * total(np.abs(fb) ** 2))
@@ -395,7 +396,7 @@ def reconstruct(
     oversampling: float = 2.0,
     width: int = 3,
     symmetry: Sequence | NDArray | None = None,
-    **finish: float,
+    **finish: Any,
 ) -> NDArray[np.float32]:
     """Reconstruct one volume of images in memory: `Accumulator` in one call.
 
