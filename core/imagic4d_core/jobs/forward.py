@@ -15,8 +15,9 @@ from imagic4d_core.geometry import euler, sphere, symmetry
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
-from imagic4d_core.parallel import SERIAL, Comm, imap_blocks
+from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, warm_first
 from imagic4d_core.recon.fourier import shells_of
+from imagic4d_core.recon.warm import warmup
 from imagic4d_core.rng import rng_for
 from imagic4d_core.units import Frequency
 
@@ -94,6 +95,8 @@ def forward(
         raise UsageError("directions from headers need the images that have them: --angles-from IMAGES")
     if directions == "random" and number is None and angles_from is None:
         raise UsageError("random directions need --number N, the projections of each 3D")
+    if comm.size > 1:
+        warm_first(comm, warmup)
     with open_stack(src, what="volumes") as volumes:
         box = check_cubic(volumes)
         known = Poses.from_headers(volumes.headers()[:: volumes.sections])

@@ -21,10 +21,11 @@ from imagic4d_core.io.atomic import check_new
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import Stack, StackWriter, create_stack, open_stack, replace_headers
 from imagic4d_core.io.writer import output_paths
-from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
+from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count, warm_first
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.assignment import Assignment, assign
 from imagic4d_core.recon.fourier import Accumulator, half_set_fsc, shells_of, ssnr_from_fsc
+from imagic4d_core.recon.warm import warmup
 from imagic4d_core.rng import rng_for
 from imagic4d_core.units import Frequency, in_pixels
 
@@ -167,6 +168,8 @@ def recon(
     """
     _check_options(method, euler, folds, leave_out, hamming, wiener)
     group = sym.rotations(symmetry)
+    if comm.size > 1:
+        warm_first(comm, warmup)
     folds_seed = int(seed) & 0x7FFFFFFF
     with open_stack(src, what="images") as images, ExitStack() as outputs:
         box = images.lines
