@@ -19,7 +19,7 @@ import numpy as np
 
 from imagic4d_core.errors import InputError, MismatchError, OutputError, UsageError
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, relaxed, sync_file
+from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, relaxed, sync_file
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.angrec import angrec
 from imagic4d_core.jobs.chance import Chance, chance
@@ -330,6 +330,9 @@ def refine(
     folder = Path(rundir)
     if resume:
         s = _load(folder)
+        if comm.rank == 0:
+            _tidy(folder)
+        comm.barrier()
     else:
         s = settings(
             src, volumes=volumes, iterations=iterations, symmetry=symmetry, start=start, min_images=min_images,
@@ -410,10 +413,17 @@ def _make_folder(folder: Path, s: Settings, overwrite: bool) -> None:
             raise OutputError(f"{folder}: is not a folder of refine; it is not overwritten")
         shutil.rmtree(folder)
     try:
-        (folder / "work").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write_json(folder / "run.json", {"schema": 1, **s.__dict__})
+        (folder / "work").mkdir()
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
-    atomic_write_json(folder / "run.json", {"schema": 1, **s.__dict__})
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed run left half written."""
+    (folder / "work").mkdir(exist_ok=True)
+    discard([*folder.glob(".*.tmp"), *(folder / "work").glob(".*.tmp")])
 
 
 def _load(folder: Path) -> Settings:
