@@ -12,7 +12,7 @@ help:
 	@echo "make test-full            also the science tests of minutes"
 	@echo "make demo                 three structures from simulated images, with report.html"
 	@echo "make check                lint, and generated files up to date"
-	@echo "make generate             write man pages, completions and docs/cli.md"
+	@echo "make generate             write man pages, completions, docs/cli.md, docs/header-words.md"
 	@echo "make install-completions  completions and man pages into your home folder"
 	@echo "make wheel                build the package into dist/"
 	@echo "make clean                remove what the other targets made"

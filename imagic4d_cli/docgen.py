@@ -1,4 +1,4 @@
-"""Man pages, completions and docs/cli.md, made from the commands themselves.
+"""Man pages, completions and docs/cli.md, made from the commands themselves; docs/header-words.md, from the header table.
 
 ``python -m imagic4d_cli.docgen`` writes them into the checkout; ``--check`` writes nothing, prints what differs, exits 1.
 """
@@ -177,6 +177,23 @@ def markdown(top: Page, subs: list[Page]) -> str:
     return "\n".join(out) + "\n"
 
 
+def header_words() -> str:
+    """docs/header-words.md."""
+    from imagic4d_core.io.header import TAG, WORDS
+
+    kinds = {"I": "integer", "F": "real"}
+    out = ["# Header words", "", "Made by `make generate` from the one table that the readers and writers use.", ""]
+    out += ["Each image, and each section of a volume, has a header of 256 words of 4 bytes. Words 79 to 93, which IMAGIC no longer"]
+    out += [f"uses, are im4d's own; they count only where word 79 is 0x{TAG:08X} (the bytes `IM4D`).", ""]
+    out += ["| word | name | type | meaning |", "|---|---|---|---|"]
+    for word in WORDS:
+        length = int(word.type[1:]) // 4 if word.type[0] == "C" else word.length
+        number = str(word.number) if length == 1 else f"{word.number} to {word.number + length - 1}"
+        kind = f"{word.type[1:]} characters" if word.type[0] == "C" else kinds[word.type]
+        out.append(f"| {number} | {word.name} | {kind} | {word.meaning} |")
+    return "\n".join(out) + "\n"
+
+
 def _table(head: str, items: list[tuple[str, str]]) -> list[str]:
     def cell(text: str) -> str:
         return " ".join(text.split()).replace("|", "\\|")
@@ -191,7 +208,8 @@ def build() -> dict[str, str]:
 
     top, subs = pages()
     names = ["im4d", *(f"im4d-{p.name}" for p in subs)]
-    files = {"docs/cli.md": markdown(top, subs), "man/man1/im4d.1": man_page(top, names, __version__)}
+    files = {"docs/cli.md": markdown(top, subs), "docs/header-words.md": header_words()}
+    files["man/man1/im4d.1"] = man_page(top, names, __version__)
     for page in subs:
         related = [f"im4d-{name}" for name in page.related if name in registry.TABLE]
         files[f"man/man1/im4d-{page.name}.1"] = man_page(page, ["im4d", *related], __version__)
