@@ -70,7 +70,7 @@ def test_insertion_equals_the_naive_twin(box, width, density):
         np.ones(1, np.float32), np.zeros((1, 0, 0), np.float32), scale, scale, density,
     )  # fmt: skip
     z, x, y = grid.shape
-    got_num, got_den = np.empty((z, x, y - gridding.LEFT, 2), np.float32), np.empty((z, x, y - gridding.LEFT), np.float32)
+    got_num, got_den = np.zeros((z, x, y - gridding.LEFT, 2), np.float32), np.zeros((z, x, y - gridding.LEFT), np.float32)
     gridding.fold_grid(num, den, np.array(grid.shape), 1 / scale, 1 / scale, got_num, got_den)
     size = 2 * grid.reach + 2  # large enough for no wrapping in the twin
     want_num, want_den = naive.insert_slice(

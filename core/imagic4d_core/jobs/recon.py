@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 #: Images read and transformed at a time: fixed, never by the number of ranks or threads.
 BLOCK, PART = 128, 32
 #: Bytes of spectra put in at a time; sums of integers do not depend on it.
-BATCH = 1 << 26
+BATCH = 1 << 27
 #: Bytes of sums held at a time; more 3Ds than fit are made in several passes over the images.
 SUMS = 2 << 30
 #: Images looked at for the typical amplitude.
@@ -323,12 +323,11 @@ class _Work:
             )  # fmt: skip
             slabs = self._slabs(first, last, acc.grid.r_max) if exact else None
             mine = self.comm.blocks(len(self.poses), BLOCK)
-            batch: list[tuple] = []
+            batch = _Batch(self.images.lines, len(self.poses))
             for done, (start, stop) in enumerate(mine):
-                batch += self._spectra(start, stop, first, last, sets)
-                if done + 1 == len(mine) or sum(part[0].nbytes for part in batch) > BATCH:
+                self._spectra(batch, start, stop, first, last, sets)
+                if done + 1 == len(mine) or batch.full:
                     self._insert(acc, batch, sets, slabs)
-                    batch = []
                 if self.progress is not None:
                     self.progress(done + 1 + (first // step) * len(mine), len(mine) * -(-total // step))
             for k in range(first, last):
@@ -349,13 +348,13 @@ class _Work:
 
         return map_blocks(one, range(first, last), self.threads)
 
-    def _spectra(self, start: int, stop: int, first: int, last: int, sets: int) -> list[tuple]:
-        """Spectra, entries' matrices, shifts, 3Ds (from `first`), sets and weights of one block of images."""
+    def _spectra(self, batch: "_Batch", start: int, stop: int, first: int, last: int, sets: int) -> None:
+        """Add the spectra of one block of images to a batch."""
         f = self.found
         lo, hi = np.searchsorted(f.image, (start, stop))
         entry = lo + np.flatnonzero((f.ref3d[lo:hi] > first) & (f.ref3d[lo:hi] <= last))
         if not len(entry):
-            return []
+            return
         image, k = f.image[entry], f.ref3d[entry] - 1 - first
         poses = self.poses.select(image)
         place = np.zeros(len(entry), np.int64)
@@ -364,17 +363,21 @@ class _Work:
         data = self.images.read(start, stop)
         if not np.array_equal(image, np.arange(start, stop)):
             data = data[image - start]
+        room = batch.room(len(entry))
         parts = [slice(i, i + PART) for i in range(0, len(entry), PART)]
-        spectra = np.concatenate(map_blocks(lambda p: fourier.rfftn(data[p], 2), parts, self.threads))
-        return [(spectra, poses.matrices(), poses.shift, k, place, f.weight[entry])]
 
-    def _insert(self, acc: Accumulator, batch: list[tuple], sets: int, slabs: list[NDArray] | None) -> None:
-        """Put the spectra of several blocks in: together, for many slices share the cells they touch."""
-        if not batch:
+        def transform(p: slice) -> None:
+            room[p] = fourier.rfftn(data[p], 2)
+
+        map_blocks(transform, parts, self.threads)
+        batch.entries.append((poses.matrices(), poses.shift, k, place, f.weight[entry]))
+
+    def _insert(self, acc: Accumulator, batch: "_Batch", sets: int, slabs: list[NDArray] | None) -> None:
+        """Put a batch in and empty it: many slices together share the cells they touch."""
+        if not batch.entries:
             return
-        spectra, matrices, shifts, k, place, weight = (
-            column[0] if len(batch) == 1 else np.concatenate(column) for column in zip(*batch, strict=True)
-        )
+        matrices, shifts, k, place, weight = (np.concatenate(column) for column in zip(*batch.entries, strict=True))
+        spectra = batch.take()
         ctf = None
         if slabs is not None:
             ctf = np.zeros(spectra.shape, np.float32)
@@ -382,6 +385,35 @@ class _Work:
                 mine = np.flatnonzero(k == v)
                 ctf[mine] = exact_filter.exact_filters(slabs[v], matrices[mine], self.images.lines, acc.grid.r_max)
         acc.insert(spectra, matrices, k * sets + place, weight, shifts, ctf, centred=False, threads=self.threads)
+
+
+class _Batch:
+    """Spectra waiting to be put in, in one buffer that is used again and again."""
+
+    def __init__(self, box: int, images: int) -> None:
+        size = min(images, max(BLOCK, BATCH // (8 * box * (box // 2 + 1)))) + BLOCK
+        self._spectra = np.empty((size, box, box // 2 + 1), np.complex64)
+        self._used = 0
+        self.entries: list[tuple] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether the next block may not fit."""
+        return self._used + BLOCK > len(self._spectra)
+
+    def room(self, count: int) -> NDArray[np.complex64]:
+        """Place for `count` more spectra; images drawn several times may need more than a block's."""
+        if self._used + count > len(self._spectra):
+            more = np.empty((count, *self._spectra.shape[1:]), np.complex64)
+            self._spectra = np.concatenate([self._spectra, more])
+        self._used += count
+        return self._spectra[self._used - count : self._used]
+
+    def take(self) -> NDArray[np.complex64]:
+        """The spectra collected; the buffer counts as empty afterwards."""
+        used, self._used = self._used, 0
+        self.entries = []
+        return self._spectra[:used]
 
 
 def _finish(

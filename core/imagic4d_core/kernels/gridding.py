@@ -475,6 +475,12 @@ def store_grid(f, shape, out):
 
 
 @kernel
+def _chord(radius2, distance2):
+    """Number of cells y = 0, 1 ... within a ball on a line at squared distance `distance2` from its centre (at most one more)."""
+    return int(math.sqrt(radius2 - distance2)) + 1 if distance2 <= radius2 else 0
+
+
+@kernel
 def fold_grid(num, den, shape, unit_num, unit_den, out_num, out_den):
     """Turn fixed-point sums into floats with Friedel mates added.
 
@@ -489,13 +495,15 @@ def fold_grid(num, den, shape, unit_num, unit_den, out_num, out_den):
         Value of one fixed-point unit.
     out_num : float32 (Z, X, Y - LEFT, 2)
     out_den : float32 (Z, X, Y - LEFT)
+        Zeroed by the caller; cells outside the ball that slices reach are not visited.
     """
     nz, nx, ny = shape[0], shape[1], shape[2]
     for z in range(nz):
         for x in range(nx):
             at = (z * nx + x) * ny + LEFT
             mate = ((nz - 1 - z) * nx + nx - 1 - x) * ny + LEFT
-            for y in range(ny - LEFT):
+            c2 = (z - nz // 2) ** 2 + (x - nx // 2) ** 2
+            for y in range(min(ny - LEFT, _chord((nz // 2 + 2) ** 2, c2))):
                 re, im, w = num[2 * (at + y)], num[2 * (at + y) + 1], den[at + y]
                 if y <= LEFT:
                     re += num[2 * (mate - y)]
@@ -512,7 +520,8 @@ def shell_means(den, os, means, counts):
     reach = den.shape[0] // 2
     for z in range(den.shape[0]):
         for x in range(den.shape[1]):
-            for y in range(den.shape[2]):
+            c2 = (z - reach) ** 2 + (x - reach) ** 2
+            for y in range(min(den.shape[2], _chord((means.shape[0] * os) ** 2, c2))):
                 q = math.sqrt((z - reach) ** 2 + (x - reach) ** 2 + y * y) / os
                 s = int(q + 0.5)
                 if s < means.shape[0]:
@@ -545,7 +554,7 @@ def divide_grid(num, den, os, limit, extra, factor, out):
     top = min(reach, p // 2 - 1)
     for z in range(-top, top + 1):
         for x in range(-top, top + 1):
-            for y in range(min(top + 1, out.shape[2])):
+            for y in range(min(top + 1, out.shape[2], _chord(limit * limit, z * z + x * x))):
                 q = math.sqrt(z * z + x * x + y * y)
                 if q > limit:
                     continue

@@ -249,8 +249,8 @@ class Accumulator:
     def normalised(self, num: NDArray[np.int64], den: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Sums of one set as floats: numerator (Z, X, Y, 2), in units of the spectra, and weight (Z, X, Y), y >= 0."""
         z, x, y = self.grid.shape
-        n = np.empty((z, x, y - gridding.LEFT, 2), np.float32)
-        d = np.empty((z, x, y - gridding.LEFT), np.float32)
+        n = np.zeros((z, x, y - gridding.LEFT, 2), np.float32)
+        d = np.zeros((z, x, y - gridding.LEFT), np.float32)
         gridding.fold_grid(num, den, self._shape, self.unit / 2.0**FIXED_BITS, 2.0**-FIXED_BITS, n, d)
         return n, d
 
