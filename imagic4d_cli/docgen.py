@@ -183,8 +183,8 @@ def header_words() -> str:
 
     kinds = {"I": "integer", "F": "real"}
     out = ["# Header words", "", "Made by `make generate` from the one table that the readers and writers use.", ""]
-    out += ["Each image, and each section of a volume, has a header of 256 words of 4 bytes. Words 79 to 93, which IMAGIC no longer"]
-    out += [f"uses, are im4d's own; they count only where word 79 is 0x{TAG:08X} (the bytes `IM4D`).", ""]
+    out += ["Each image, and each section of a volume, has a header of 256 words of 4 bytes. Words 79 to 93, which IMAGIC no"]
+    out += [f"longer uses, are im4d's own; they count only where word 79 is 0x{TAG:08X} (the bytes `IM4D`).", ""]
     out += ["| word | name | type | meaning |", "|---|---|---|---|"]
     for word in WORDS:
         length = int(word.type[1:]) // 4 if word.type[0] == "C" else word.length
