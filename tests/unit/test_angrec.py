@@ -150,13 +150,45 @@ def test_leave_out_volumes_serve_their_fold(tmp_path):
         reconstitute(tmp_path / "i.hed", anchors=tmp_path / "part.hed", **FINE)
 
 
-def test_inactive_images_keep_what_they_had(tmp_path):
-    case(tmp_path, [model(1)], 32)
+@pytest.mark.parametrize("states", [1, 2])
+def test_inactive_images_keep_what_they_had(tmp_path, states):
+    case(tmp_path, [model(1), model(2)][:states], 32)
     images, h = read_stack(tmp_path / "i.hed")
     h["ACTIVE"][4], h["ALPHA"][4], h["REF3D"][4] = -1, 33.0, 9
     write_stack(tmp_path / "a.hed", images, h)
     summary, found, _ = reconstitute(tmp_path / "a.hed", anchors=tmp_path / "v.hed", **FINE)
     assert summary.images == N - 1 and found.ref3d[4] == 9 and found.alpha[4] == pytest.approx(33)
+    h["ACTIVE"] = -1
+    write_stack(tmp_path / "none.hed", images, h)
+    with pytest.raises(InputError, match="all images are inactive"):
+        reconstitute(tmp_path / "none.hed", anchors=tmp_path / "v.hed", **FINE)
+
+
+def test_constant_images_do_no_harm(tmp_path):
+    case(tmp_path, [model(1), model(2)], 24)
+    images, h = read_stack(tmp_path / "i.hed")
+    images[4] = 0
+    write_stack(tmp_path / "c.hed", images, h)
+    for refine in (True, False):
+        _, found, _ = reconstitute(tmp_path / "c.hed", anchors=tmp_path / "v.hed", **FINE | {"refine": refine})
+        assert found.ccc3d[4] == 0
+        for name in ("alpha", "margin", "confidence", "eulererr"):
+            assert np.isfinite(getattr(found, name)).all()
+
+
+def test_directions_in_several_parts(tmp_path, monkeypatch):
+    """More references than are held at a time: the same poses, and scores of mismatched directions as from all at once."""
+    from imagic4d_core.jobs import angrec as job
+
+    case(tmp_path, [model(1), model(2)], 24, sigma=0.5)
+    settings = FINE | {"anchors": tmp_path / "v.hed", "score": "zscore"}
+    _, whole, one = reconstitute(tmp_path / "i.hed", **settings)
+    monkeypatch.setattr(job, "BANK", 2 * 150)  # of 184 directions: parts of unequal size
+    _, parts, two = reconstitute(tmp_path / "i.hed", **settings)
+    assert np.median(angular_distance(parts.matrices(), whole.matrices())) < 0.01
+    np.testing.assert_allclose(two.mean, one.mean, rtol=1e-4)
+    np.testing.assert_allclose(two.sd, one.sd, rtol=1e-3)
+    np.testing.assert_allclose(parts.zscore, whole.zscore, rtol=1e-2)
 
 
 def test_noise_of_annealing_is_keyed_by_image(tmp_path):

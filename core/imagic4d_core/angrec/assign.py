@@ -69,6 +69,7 @@ def search_block(
     variants: F64,
     scan: F64,
     noise: float = 0.0,
+    handicap: NDArray[np.float64] | None = None,
     seed: int = 0,
     stage: str = "",
     images: NDArray[np.int64] | None = None,
@@ -93,6 +94,8 @@ def search_block(
         Shifts tried afterwards with the best direction of each 3D only; the first is zero.
     noise : float
         Annealing noise in standard deviations of the scores over directions.
+    handicap : ndarray, shape (k, d), optional
+        Taken off the scores before the choice, in the same unit.
     seed, stage, images
         Keys of the noise: it depends on nothing but these; `images` are 0-based image numbers.
     max_shift : float
@@ -120,6 +123,9 @@ def search_block(
         for i in range(n):
             u = rng_for(seed, stage, int(images[i])).standard_exponential((competitors, nd), dtype=np.float32)
             chosen_by[i] -= spread[i] * np.log(np.maximum(u, 1e-30))
+    if handicap is not None:
+        unit = best.reshape(n, -1).std(1, dtype=np.float64)
+        chosen_by = chosen_by - unit[:, None, None] * handicap
     at = chosen_by.argmax(2)
     rows, cols = np.ogrid[:n, :competitors]
     a = arg[rows, cols, at]
@@ -142,6 +148,40 @@ def search_block(
     out.shift[:] = np.where(((far > max_shift) & (far > now))[..., None], shifts[:, None], total)
     empty = bank.norms.reshape(competitors, nd).max(1) <= 0
     out.score[:, empty] = out.noisy[:, empty] = -np.inf
+    return out
+
+
+def crowding(views: F64, column: NDArray[np.int64], directions: F64, competitors: int, width: float = 20.0) -> F64:
+    """How crowded the trial directions of each 3D are, relative to evenly spread views; opposite views count as one.
+
+    Parameters
+    ----------
+    views : ndarray, shape (n, 3)
+        Present view directions of the images.
+    column : ndarray of int, shape (n,)
+        Present 3D of each (negative: none).
+    directions : ndarray, shape (d, 3)
+    competitors : int
+    width : float
+        Of the kernel, degrees.
+
+    Returns
+    -------
+    ndarray, shape (k, d), float64
+        1 for evenly spread views.
+    """
+    out = np.ones((competitors, len(directions)))
+    kappa = 1.0 / np.deg2rad(width) ** 2
+
+    def kernel(cosine: F64) -> F64:
+        return np.exp(kappa * (np.abs(cosine) - 1.0))
+
+    even = kernel(np.linspace(0.0, 1.0, 2001)).mean()  # |cosine| of even views is even on 0..1
+    for k in range(competitors):
+        mine = views[column == k]
+        if len(mine):
+            parts = [mine[i : i + 4096] for i in range(0, len(mine), 4096)]
+            out[k] = sum(kernel(part @ directions.T).sum(0) for part in parts) / (len(mine) * even)
     return out
 
 
@@ -281,7 +321,8 @@ def judge(found: Candidates, centre: F64, scale: F64, unit: F64) -> Verdict:
     if k > 1:
         other = rest[rows, second]
         mean_scale = float(scale.mean())
-        margin = np.where(np.isfinite(other), (clean[rows, column] - other) * mean_scale / np.where(unit > 0, unit, 1.0), 0.0)
+        ahead = clean[rows, column] - np.where(np.isfinite(other), other, 0.0)
+        margin = np.where(np.isfinite(other), ahead * mean_scale / np.where(unit > 0, unit, 1.0), 0.0)
         second = np.where(np.isfinite(other), second, -1)
         # in the common scale the fair scores are compared: shift each 3D by its own centre and scale first
         fair = clean * mean_scale + float(centre.mean())
@@ -289,7 +330,9 @@ def judge(found: Candidates, centre: F64, scale: F64, unit: F64) -> Verdict:
         residual = 1.0 - top**2
         logp = found.samples * np.where(np.isfinite(fair), np.clip(fair, 0.0, 1.0) ** 2, 0.0) / residual[:, None]
         logp = np.where(np.isfinite(fair), logp, -np.inf)
-        weight = np.exp(np.minimum(logp - logp[rows, column][:, None], 700.0))
-        confidence = 1.0 / weight.sum(1)
+        best = logp[rows, column]
+        some = np.isfinite(best)  # not so for images that took no part
+        weight = np.exp(np.minimum(logp[some] - best[some, None], 700.0))
+        confidence[some] = 1.0 / weight.sum(1)
     s = scale[column]
     return Verdict(column, second, score, (score - centre[column]) / np.where(s > 0, s, 1.0), margin, confidence)

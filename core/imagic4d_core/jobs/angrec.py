@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core import fourier
-from imagic4d_core.angrec.assign import Candidates, HalfPlane, Verdict, judge, refine_block, search_block
+from imagic4d_core.angrec.assign import Candidates, HalfPlane, Verdict, crowding, judge, refine_block, search_block
 from imagic4d_core.angrec.polar import PolarSampler, line_count
 from imagic4d_core.angrec.references import References, prepare_references
 from imagic4d_core.angrec.search import make_bank, shift_grid
@@ -124,6 +124,7 @@ def reconstitute(
     refine_frequency: Frequency | None = None,
     mask_radius: float | None = None,
     noise: float = 0.0,
+    spread: float = 0.0,
     score: str = "ccc",
     same_spectrum: bool = True,
     seed: int = 0,
@@ -163,6 +164,10 @@ def reconstitute(
         Soft spherical mask on the anchors' 3Ds, pixels (below 1: fraction of half the box); default 0.85.
     noise : float
         Annealing noise, in standard deviations of an image's scores over directions.
+    spread : float
+        Handicap of crowded view directions: this many standard deviations of the scores times the logarithm of the present
+        density of the 3D's views there (1: even). Without it a start from nothing may end in 3Ds drawn out along one
+        view, each made of one family of views.
     score : {"ccc", "zscore"}
         Compare correlation coefficients, or each 3D's coefficients relative to its own scores at mismatched directions.
     same_spectrum : bool
@@ -199,6 +204,8 @@ def reconstitute(
         )
         numbers = references.numbers()
         active = headers["ACTIVE"] >= 0
+        if not active.any():
+            raise InputError(f"{images.path}: all images are inactive (word 58)")
         own = np.searchsorted(numbers, before.ref3d)
         own = np.where((own < len(numbers)) & (numbers[np.minimum(own, len(numbers) - 1)] == before.ref3d), own, -1)
         if mode == "own" and (own[active] < 0).any():
@@ -232,6 +239,10 @@ def reconstitute(
         mine = blocks[comm.rank :: comm.size]
         known = before.any_set() and bool((before.alpha != 0).any() or (before.beta != 0).any() or (before.gamma != 0).any())
         matrices = before.matrices()
+        handicap = None
+        if spread > 0 and known:
+            crowd = crowding(matrices[active, 2], own[active], directions[:, 2], len(numbers))
+            handicap = spread * np.log(np.maximum(crowd, 0.3))
         per_block: list[tuple[NDArray[np.int64], Candidates]] = []
         done = 0
         for q in sorted({q for q, _ in mine}):
@@ -257,10 +268,11 @@ def reconstitute(
                     spectra = _spectra(images, index)
                     found = search_block(
                         spectra, before.shift[index], bank, part, len(columns), sampler, variants=variants, scan=scan,
-                        noise=noise, seed=seed, stage=f"angrec/noise/{p}", images=index, max_shift=max(most, 1e-9),
+                        noise=noise, handicap=None if handicap is None else handicap[:, p * chunk : p * chunk + len(part)],
+                        seed=seed, stage=f"angrec/noise/{p}", images=index, max_shift=max(most, 1e-9),
                         amplitude_filter=amplitude_filter,
                     )  # fmt: skip
-                    found = _merge(results[number], found, len(parts))
+                    found = _merge(results[number], found, len(part) / len(directions))
                     if last and len(parts) > 1:
                         found.sd = np.sqrt(np.maximum(found.sd - found.mean**2, 0.0))
                     if last and plane is not None:
@@ -369,12 +381,15 @@ def _sections(
     return volumes, np.array([k for k, _ in keys]), np.array([f for _, f in keys])
 
 
-def _merge(old: Candidates | None, new: Candidates, parts: int) -> Candidates:
-    """Candidates over several parts of the directions: the better pose, and pooled mean and standard deviation."""
-    if parts == 1:
+def _merge(old: Candidates | None, new: Candidates, share: float) -> Candidates:
+    """Candidates over several parts of the directions: the better pose, and pooled mean and mean square.
+
+    `share` is the part's share of all directions.
+    """
+    if share == 1:
         return new
-    new.sd = (new.sd**2 + new.mean**2) / parts
-    new.mean /= parts
+    new.sd = (new.sd**2 + new.mean**2) * share
+    new.mean *= share
     if old is None:
         return new
     better = new.noisy > old.noisy
