@@ -215,6 +215,9 @@ def test_angrec_refuses(im4d, tmp_path):
     write_stack(tmp_path / "nan.hed", spoilt)
     error = refused(im4d, tmp_path, 3, "angrec", tmp_path / "i.hed", tmp_path / "o.hed", "--anchors", tmp_path / "nan.hed")
     assert "NaN" in error and "nan" in error
+    some = f"{tmp_path / 'i.hed'},1,10"
+    assert "copy them" in refused(im4d, tmp_path, 2, "angrec", some, tmp_path / "o.hed", *args)
+    assert "copy them" in refused(im4d, tmp_path, 2, "refine", some, tmp_path / "run", "--volumes", "1")
 
 
 def test_refine_refuses(im4d, tmp_path):

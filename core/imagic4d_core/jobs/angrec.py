@@ -98,6 +98,9 @@ def angrec(src: str, dst: str | None, *, overwrite: bool = False, comm: Comm = S
         for path in output_paths(dst):
             if path.exists():
                 raise OutputError(f"{path}: exists; give another name, or --overwrite")
+    with open_stack(src) as images:
+        if images.index is not None:
+            raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
     summary, poses, _ = reconstitute(src, comm=comm, **settings)
     if comm.rank == 0:
         with open_stack(src) as images:

@@ -364,6 +364,8 @@ def settings(src: str, **options: Any) -> Settings:
             raise MismatchError(f"{images.path}: holds volumes; images are needed")
         if images.lines != images.pixels:
             raise MismatchError(f"{images.path}: images of {images.lines} x {images.pixels}; square ones are needed")
+        if images.index is not None:
+            raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
         count, box, pixel = images.n_images, images.lines, images.pixel_size
         known = Poses.from_headers(images.headers()) if options["start"] == "header" else None
     if box < 24:
