@@ -1,5 +1,9 @@
 """Loops of search and local refinement against naive twins."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from oracle import search as naive
@@ -254,3 +258,11 @@ def test_bank_of_an_empty_reference_has_no_norm():
     references = prepare_references([volume(model(1), box), np.zeros((box,) * 3, np.float32)], np.array([1, 2]), np.zeros(2), 6)
     bank = make_bank(references, [0, 1], np.eye(3)[None], PolarSampler(box, 6, 48))
     assert isinstance(bank, Bank) and bank.norms[0] > 0 and bank.norms[1] == 0 and np.isfinite(bank.lines).all()
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="is the inner run")
+def test_kernels_without_the_compiler():
+    which = "take_linear or merge_best or scan_shifts or normal_equations"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", which]
+    done = subprocess.run(command, env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
