@@ -262,18 +262,18 @@ def reconstitute(
                 bank = make_bank(
                     references, columns, part, sampler, object_radius=min(0.5, radius / box), amplitude_filter=amplitude_filter
                 )
-                bound = (bank, p, part, parts, columns, results)
+                crowded = None if handicap is None else handicap[:, p * chunk : p * chunk + len(part)]
+                bound = (bank, p, part, parts, columns, results, crowded)
 
                 def run(item: tuple[int, NDArray[np.int64]], bound: tuple[Any, ...] = bound) -> Candidates:
-                    bank, p, part, parts, columns, results = bound
+                    bank, p, part, parts, columns, results, crowded = bound
                     last = p == len(parts) - 1
                     number, index = item
                     spectra = _spectra(images, index)
                     found = search_block(
                         spectra, before.shift[index], bank, part, len(columns), sampler, variants=variants, scan=scan,
-                        noise=noise, handicap=None if handicap is None else handicap[:, p * chunk : p * chunk + len(part)],
-                        seed=seed, stage=f"angrec/noise/{p}", images=index, max_shift=max(most, 1e-9),
-                        amplitude_filter=amplitude_filter,
+                        noise=noise, handicap=crowded, seed=seed, stage=f"angrec/noise/{p}", images=index,
+                        max_shift=max(most, 1e-9), amplitude_filter=amplitude_filter,
                     )  # fmt: skip
                     found = _merge(results[number], found, len(part) / len(directions))
                     if last and len(parts) > 1:
