@@ -266,3 +266,17 @@ def test_kernels_without_the_compiler():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", which]
     done = subprocess.run(command, env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout
+
+
+def test_crowding_of_views():
+    """Even views are not crowded; views in a cone are, from the opposite side too, and only in their own 3D."""
+    from imagic4d_core.angrec.assign import crowding
+
+    even = sphere.vectors(*sphere.directions(6.0))
+    probes = np.array([[0.0, 0, 1], [0, 0, -1], [1, 0, 0]])
+    np.testing.assert_allclose(crowding(even, np.zeros(len(even), int), probes, 2), 1, atol=0.05)
+    cone = even[even[:, 2] > np.cos(np.deg2rad(20.0))]
+    found = crowding(np.concatenate([even, cone]), np.repeat([0, 1], [len(even), len(cone)]), probes, 3)
+    assert found.shape == (3, 3)
+    np.testing.assert_allclose(found[[0, 2]], 1, atol=0.05)
+    assert found[1, 0] == pytest.approx(found[1, 1]) and found[1, 0] > 5 and found[1, 2] < 0.05
