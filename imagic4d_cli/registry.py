@@ -22,16 +22,20 @@ _C = "imagic4d_cli.commands."
 
 TABLE: dict[str, Entry] = {
     "refine": Entry(
-        _C + "refine:cli", "The 4D scheme",
+        _C + "refine:cli",
+        "The 4D scheme",
         "Run the 4D scheme: several competing 3Ds from images of unknown orientation and membership.",
     ),
     "angrec": Entry(
-        _C + "angrec:cli", "The 4D scheme", "Find Euler angles, shifts and 3D membership of images from anchor sets.",
+        _C + "angrec:cli",
+        "The 4D scheme",
+        "Find Euler angles, shifts and 3D membership of images from anchor sets.",
         ("angular-reconstitution",),
     ),
     "prepare": Entry(_C + "prepare:cli", "The 4D scheme", "Normalise and centre images for the 4D scheme.", ("incore-prepare",)),
     "regroup": Entry(
-        _C + "regroup:cli", "The 4D scheme",
+        _C + "regroup:cli",
+        "The 4D scheme",
         "Merge 3Ds that say the same until --volumes are left, and split those that hold two.",
     ),
     "moves": Entry(_C + "moves:cli", "The 4D scheme", "Say how far two iterations differ, and whether that is convergence."),
@@ -41,7 +45,9 @@ TABLE: dict[str, Entry] = {
         _C + "recon:cli", "The 4D scheme", "Reconstruct one 3D, or one for every 3D membership.", ("threed-reconstruction",)
     ),
     "forward": Entry(
-        _C + "forward:cli", "The 4D scheme", "Project 3Ds, with the Euler angles and the 3D of each projection in its header.",
+        _C + "forward:cli",
+        "The 4D scheme",
+        "Project 3Ds, with the Euler angles and the 3D of each projection in its header.",
         ("threed-forward",),
     ),
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),

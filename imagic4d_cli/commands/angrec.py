@@ -30,6 +30,7 @@ _MODE = types.Words(
 @opt.option("--refine-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency of the local refinement.")
 @opt.mask_radius
 @opt.option("--noise", type=click.FloatRange(0), default=0.0, metavar="X", help="Annealing noise, s.d. of an image's scores.")
+@opt.option("--spread", type=click.FloatRange(0), default=0.0, metavar="X", help="Handicap of crowded view directions.")
 @opt.option("--score", type=types.Words("ccc", "zscore"), default="ccc", help="Correlation, or relative to mismatches.")
 @opt.option("--same-spectrum/--no-same-spectrum", default=True, help="Give all 3Ds one radial spectrum first.")
 @opt.seed

@@ -18,7 +18,7 @@ from imagic4d_cli.run import Run, pass_run
 def cli(run: Run, before: str, after: str, halves_before: str | None, halves_after: str | None, check: bool) -> None:
     """Say how far two iterations differ, and whether that is convergence.
 
-    Converged: fewer than 1 % of the images change 3D, the median change of Euler angles is below 0.5 degrees, and
+    Converged: fewer than 1 % of the images change 3D, the median change of Euler angles is below 1.5 degrees, and
     no FSC 0.5 of half sets moves by a shell or more.
 
     \b

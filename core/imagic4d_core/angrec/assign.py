@@ -139,16 +139,21 @@ def search_block(
         top, k = np.empty((n, competitors), np.float32), np.empty((n, competitors), np.int32)
         scan_shifts(lines, bank.lines, which, turn.astype(np.int32), sampler.ramps(scan), top, k)
         gain = np.maximum(top / power[:, None] - out.score, 0.0)
+        move = scan[k]
+        gain[_too_far(shifts, move, max_shift)] = 0.0
         out.score += gain
         out.noisy += gain
-        move = scan[k]
-    total = shifts[:, None] + move
-    far = np.hypot(total[..., 0], total[..., 1])
-    now = np.hypot(shifts[:, 0], shifts[:, 1])[:, None]
-    out.shift[:] = np.where(((far > max_shift) & (far > now))[..., None], shifts[:, None], total)
+    out.shift[:] = shifts[:, None] + np.where(_too_far(shifts, move, max_shift)[..., None], 0.0, move)
     empty = bank.norms.reshape(competitors, nd).max(1) <= 0
     out.score[:, empty] = out.noisy[:, empty] = -np.inf
     return out
+
+
+def _too_far(shifts: F64, move: F64, limit: float) -> NDArray[np.bool_]:
+    """Moves (n, k, 2) that would bring images beyond the limit, and farther than they are."""
+    total = shifts[:, None] + move
+    far, now = np.hypot(total[..., 0], total[..., 1]), np.hypot(shifts[:, 0], shifts[:, 1])[:, None]
+    return (far > limit) & (far > now)
 
 
 def crowding(views: F64, column: NDArray[np.int64], directions: F64, competitors: int, width: float = 20.0) -> F64:
@@ -181,7 +186,7 @@ def crowding(views: F64, column: NDArray[np.int64], directions: F64, competitors
         mine = views[column == k]
         if len(mine):
             parts = [mine[i : i + 4096] for i in range(0, len(mine), 4096)]
-            out[k] = sum(kernel(part @ directions.T).sum(0) for part in parts) / (len(mine) * even)
+            out[k] = sum(kernel(np.einsum("nc,dc->nd", part, directions)).sum(0) for part in parts) / (len(mine) * even)
     return out
 
 
@@ -238,8 +243,10 @@ def refine_block(
     max_shift : float
         Largest shift allowed, pixels.
     """
-    n, k = found.score.shape
+    n = len(found.score)
     data = plane.take(spectra)
+    with np.errstate(invalid="ignore"):
+        drawn = np.where(np.isfinite(found.score), found.noisy - found.score, 0.0)  # noise and handicap of the choice
     found.samples = float(len(plane.points))
 
     def run(index: NDArray[np.int64], column: NDArray[np.int64], matrix: F64, shift: F64) -> F64:
@@ -273,8 +280,7 @@ def refine_block(
         out = run(index, column, matrix, shift)
         better = out[:, 0] / np.where(out[:, 1] > 0, out[:, 1], 1.0) >= found.score[index, column]
         take(index[better], column[better], matrix[better], shift[better], out[better])
-    found.noisy[:] = found.score
-    assert found.score.shape == (n, k)
+    found.noisy[:] = found.score + drawn
 
 
 @dataclass

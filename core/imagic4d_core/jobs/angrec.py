@@ -228,7 +228,7 @@ def reconstitute(
         if noise > 0 and symmetry.upper() == "C1":
             directions = directions @ random_rotations(rng, 1)[0]  # another grid each time, so that no direction is favoured
         sampler = PolarSampler(box, r_search, line_count(r_search, increment))
-        most = np.inf if max_shift is None and not refine else in_pixels(0.2 if max_shift is None else max_shift, box)
+        most = in_pixels(0.2 if max_shift is None else max_shift, box)
         reach = min(shift_range, most)
         step = max(1.0, box / (6.0 * r_search))
         grid = shift_grid(reach, step) if reach > 0 else np.zeros((1, 2))

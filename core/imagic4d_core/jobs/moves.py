@@ -14,7 +14,7 @@ from imagic4d_core.io.stack import open_stack, replace_headers
 from imagic4d_core.parallel import SERIAL, Comm
 
 #: Convergence: share of images that change 3D, median change of Euler angles in degrees, change of FSC 0.5 in shells.
-MOVED, TURNED, SHELLS = 0.01, 0.5, 1.0
+MOVED, TURNED, SHELLS = 0.01, 1.5, 1.0
 
 
 @dataclass
@@ -69,7 +69,7 @@ def moves(before: str, after: str, *, halves_before: str | None = None, halves_a
     Returns
     -------
     Moves
-        Converged: fewer than 1 % of the images change 3D, the median change of Euler angles is below 0.5 degrees, and no FSC
+        Converged: fewer than 1 % of the images change 3D, the median change of Euler angles is below 1.5 degrees, and no FSC
         0.5 moves by a shell or more.
 
     Raises

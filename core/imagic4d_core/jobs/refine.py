@@ -40,11 +40,15 @@ POSITIONAL = {
 }  # fmt: skip
 #: Noise at the start and at the end of annealing, in standard deviations of the scores; share of the iterations with noise.
 NOISE, NOISE_END, NOISE_SHARE = 0.5, 0.03, 0.8
+#: Handicap of crowded views in annealing, as a multiple of the noise.
+SPREAD = 3.0
 #: Frequencies of annealing, in Fourier pixels of the box: first, last.
 SHELLS = (5.0, 10.0)
 #: Highest frequency of polishing, fraction of Nyquist, unless --max-resolution says otherwise.
 POLISH_LIMIT = 0.65
 MASK = 0.85
+#: Annealing starts with more 3Ds than wanted only if each gets so many images.
+FEWEST = 40
 
 
 @dataclass
@@ -149,7 +153,8 @@ def plan(s: Settings) -> Iterator[Iteration]:
     anneal = max(4, round(0.62 * s.iterations))
     small = max(4, s.count // (25 * s.volumes))
     least = s.min_images or small
-    start = s.volumes * s.over if s.start == "random" and s.volumes > 1 else s.volumes
+    over = max(1, min(s.over, s.count // (FEWEST * s.volumes)))
+    start = s.volumes * over if s.start == "random" and s.volumes > 1 else s.volumes
     number = 0
     if s.start == "random":
         options = {"src": "work/prepared.hed", "membership": "random", "volumes": start, "euler": "random"}
@@ -173,7 +178,8 @@ def plan(s: Settings) -> Iterator[Iteration]:
         noise = round(NOISE * (NOISE_END / NOISE) ** (f / NOISE_SHARE), 5) if f <= NOISE_SHARE else 0.0
         search = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "anchors": anchors(last), "mode": "each-to-best"}
         search |= {"increment": 15.0, **common, "max_frequency": _frequency(shells, box), "max_shift": s.max_shift}
-        search |= {"shift_range": 2.0, "refine": False, "noise": noise, "seed": _seed(s, number)}
+        search |= {"shift_range": 2.0, "refine": False, "noise": noise, "spread": round(SPREAD * noise, 5)}
+        search |= {"seed": _seed(s, number)}
         facts = {"increment": 15.0, "noise": noise, "shells": shells}
         yield Iteration(
             name, "anneal", [Step("angrec", search), made(name, shells + 1, number, {"min_images": min(small, least)})], facts

@@ -26,6 +26,8 @@ from imagic4d_core.units import Frequency
 
 #: 3Ds whose removal is tried before the best of the trials is taken.
 TRIALS = 4
+#: Standard errors by which the score must rise for a change that was not asked for.
+SURE = 3.0
 #: Iterations in which a split may show its worth.
 SPLIT_ITERATIONS = 5
 
@@ -207,8 +209,8 @@ def regroup(
             trials = [(trial(_without(state, k)), k) for k in _candidates(state)[:TRIALS]]
             new, k = max(trials, key=lambda t: t[0].score)
             base, new = trial(base.poses, seed=1), trial(new.poses, seed=1)
-            gain, _ = _gain(new, base)
-            if len(state.alive) <= volumes and gain <= 0:
+            gain, error = _gain(new, base)
+            if len(state.alive) <= volumes and gain <= SURE * error:
                 state = base
                 break
             why = f"cross-validated score changes by {gain:+.5f}"
@@ -252,7 +254,7 @@ def _split(trial: _Trial, state: _State, volumes: int, seed: int) -> tuple[_Stat
             if len(np.unique(poses.ref3d[poses.ref3d > 0])) <= len(state.alive):
                 break
         gain, error = _gain(new, state)
-        if len(new.alive) > len(state.alive) and gain > 3 * error:
+        if len(new.alive) > len(state.alive) and gain > SURE * error:
             events.append(
                 {"what": "split", "from": [k], "to": [k, new_number], "why": f"cross-validated score changes by {gain:+.5f}"}
             )
