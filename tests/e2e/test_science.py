@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from imagic4d_core.io.stack import write_stack
 from imagic4d_core.jobs.compare import compare
 from imagic4d_core.jobs.modelling import threed_test

@@ -6,6 +6,7 @@ images, or with a stronger low-pass, would otherwise correlate better with every
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,14 @@ class References:
         return {int(self.ref3d[s]): int(s) for s in chosen}
 
 
+@lru_cache(maxsize=4)
+def _linear_correction(small: int, padded: int) -> NDArray[np.float64]:
+    """Trilinear interpolation multiplies real space by sinc^2 along each axis: the inverse of that, (small, small, small)."""
+    sinc = np.sinc((np.arange(small) - small // 2) / padded) ** 2
+    return 1.0 / (sinc[:, None, None] * sinc[:, None] * sinc)
+
+
+@lru_cache(maxsize=4)
 def _cell_shells(m: int, os: float) -> NDArray[np.int64]:
     k = fourier.frequencies(m) * m
     y = np.arange(m // 2 + 1)
@@ -98,9 +107,7 @@ def prepare_references(
             v = fourier.centred_irfftn(fourier.crop_rfftn(fourier.centred_rfftn(v, 3), (n,) * 3, (small,) * 3), (small,) * 3)
         if mask_radius is not None:
             v = v * soft_ball(small, mask_radius * small / n, max(1.5, 0.06 * small))
-        # trilinear interpolation multiplies real space by sinc^2 along each axis
-        sinc = np.sinc((np.arange(small) - small // 2) / m) ** 2
-        v = (v / (sinc[:, None, None] * sinc[:, None] * sinc)).astype(np.float32)
+        v = (v * _linear_correction(small, m)).astype(np.float32)
         f = np.ascontiguousarray(fourier.padded_rfft3(v, m, m // 2 + 1).astype(np.complex64))
         shells = geometry["shells"]
         power = np.bincount(shells.ravel(), weights=(f.real**2 + f.imag**2).ravel(), minlength=r_max + 2)[: r_max + 2]

@@ -11,6 +11,7 @@ The rounding error of one contribution is 2**-33 units.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,11 +62,14 @@ def hamming_curve(frequency: ArrayLike, factor: float) -> NDArray[np.float64]:
     return 0.5 * (1.0 + np.cos(np.pi * np.clip((f - (factor - half)) / (2.0 * half), 0.0, 1.0)))
 
 
+@lru_cache(maxsize=4)
 def soft_ball(box: int, radius: float, edge: float) -> NDArray[np.float32]:
-    """Spherical mask (box, box, box): 1 inside `radius`, raised cosine to 0 over `edge` pixels outside."""
+    """Spherical mask (box, box, box), read-only: 1 inside `radius`, raised cosine to 0 over `edge` pixels outside."""
     r2 = (np.arange(box) - box // 2).astype(np.float32) ** 2
     r = np.sqrt(r2[:, None, None] + r2[:, None] + r2)
-    return _edge(r, radius, edge)
+    mask = _edge(r, radius, edge)
+    mask.setflags(write=False)
+    return mask
 
 
 def soft_disc(box: int, radius: float, edge: float) -> NDArray[np.float32]:
