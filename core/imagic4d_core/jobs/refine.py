@@ -1,247 +1,22 @@
-"""The 4D scheme to convergence: the loop over the jobs that the single commands call, and the script that does the same.
-
-Stages: *prepare* (grey scale, centre), *start* (random memberships and angles), *anneal* (competition of more 3Ds than wanted at
-low resolution, with noise lowered to zero), *regroup* (3Ds merged down to the number wanted, by cross-validated score),
-*polish* (local refinement, resolution rising, to convergence), *finish* (volumes, half sets, re-projections).
-"""
+"""The 4D scheme to convergence: runs the plan of `jobs.scheme`, keeps a journal, goes on where it was stopped."""
 
 import json
 import os
-import shlex
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from imagic4d_core.errors import InputError, MismatchError, OutputError, UsageError
-from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.errors import InputError, MismatchError, OutputError
 from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, relaxed, sync_file
-from imagic4d_core.io.stack import open_stack
-from imagic4d_core.jobs.angrec import angrec
 from imagic4d_core.jobs.chance import Chance, chance
-from imagic4d_core.jobs.moves import half_names, moves, takeover
-from imagic4d_core.jobs.prepare import prepare
-from imagic4d_core.jobs.recon import recon
-from imagic4d_core.jobs.regroup import regroup
+from imagic4d_core.jobs.moves import moves
+from imagic4d_core.jobs.scheme import SHELLS, Iteration, Settings, finish, frequency_of, plan, script, seed_of, settings
+from imagic4d_core.jobs.summary import summarise
 from imagic4d_core.parallel import SERIAL, Comm
-from imagic4d_core.units import Frequency, as_fraction
 
-JOBS: dict[str, Callable[..., Any]] = {
-    "prepare": prepare, "recon": recon, "angrec": angrec, "regroup": regroup, "takeover": takeover,
-}  # fmt: skip
-#: Positional arguments of each job, in the order of the command line.
-POSITIONAL = {
-    "prepare": ("src", "dst"), "recon": ("src", "dst"), "angrec": ("src", "dst"), "regroup": ("src", "dst"),
-    "takeover": ("src", "poses_from", "dst"),
-}  # fmt: skip
-#: Noise at the start and at the end of annealing, in standard deviations of the scores; share of the iterations with noise.
-NOISE, NOISE_END, NOISE_SHARE = 0.5, 0.03, 0.8
-#: Handicap of crowded views in annealing, as a multiple of the noise.
-SPREAD = 3.0
-#: Frequencies of annealing, in Fourier pixels of the box: first, last.
-SHELLS = (5.0, 10.0)
-#: Highest frequency of polishing, fraction of Nyquist, unless --max-resolution says otherwise.
-POLISH_LIMIT = 0.65
-MASK = 0.85
-#: Annealing starts with more 3Ds than wanted only if each gets so many images.
-FEWEST = 40
-
-
-@dataclass
-class Step:
-    """One call of a job, which is one command of the script."""
-
-    job: str
-    options: dict[str, Any]
-
-    def run(self, folder: Path, **common: Any) -> Any:
-        """Call the job; file names are relative to `folder`."""
-        options = {k: _path(folder, k, v) for k, v in self.options.items()}
-        first = [options.pop(name) for name in POSITIONAL[self.job]]
-        return JOBS[self.job](*first, overwrite=True, **options, **common)
-
-    def command(self) -> str:
-        """The command line that does the same."""
-        words = ["im4d", self.job]
-        options = dict(self.options)
-        words += [str(options.pop(name)) for name in POSITIONAL[self.job]]
-        for name, value in options.items():
-            flag = "--" + name.replace("_", "-")
-            if value is None:
-                continue
-            if isinstance(value, bool):
-                words.append(flag if value else "--no-" + name.replace("_", "-"))
-            else:
-                words += [flag, str(value)]
-        return " ".join(w if w.startswith('"') else shlex.quote(w) for w in [*words, "--overwrite"])
-
-
-_FILES = ("src", "dst", "anchors", "leave_out", "images_out", "halves", "reprojections", "poses_from")
-
-
-def _path(folder: Path, name: str, value: Any) -> Any:
-    return os.path.join(folder, value) if name in _FILES and value is not None and not os.path.isabs(value) else value
-
-
-@dataclass
-class Settings:
-    """What a run is: everything that decides its result. Kept in RUNDIR/run.json."""
-
-    images: str
-    volumes: int
-    iterations: int
-    symmetry: str
-    start: str
-    min_images: int
-    max_resolution: str
-    seed: int
-    mask_radius: float
-    max_shift: float
-    leave_out: bool
-    over: int
-    invert: bool
-    centre: bool
-    box: int
-    count: int
-    pixel_size: float | None
-    epoch: int
-
-
-@dataclass
-class Iteration:
-    """Steps that end in new poses and new leave-out volumes."""
-
-    name: str
-    stage: str
-    steps: list[Step]
-    facts: dict[str, Any] = field(default_factory=dict)
-    converges: tuple[str, str] | None = None
-
-
-def _seed(s: Settings, number: int) -> int:
-    return (s.seed * 1009 + 7919 * number) % (1 << 31)
-
-
-def _frequency(shells: float, box: int, top: float = 1.0) -> Frequency:
-    return Frequency(round(min(shells / (box / 2), top), 6))
-
-
-def plan(s: Settings) -> Iterator[Iteration]:
-    """All iterations of a run, in order; polishing ends early when `moves` says so."""
-    box, folds = s.box, 4
-    top = min(POLISH_LIMIT, as_fraction(s.max_resolution, s.pixel_size)) if s.max_resolution else POLISH_LIMIT
-    common = {"symmetry": s.symmetry, "mask_radius": s.mask_radius}
-    sums = common | {"wiener": True, "hamming": 1.0}
-
-    def made(name: str, shells: float, number: int, extra: dict[str, Any] | None = None) -> Step:
-        options = {"src": f"work/{name}a.hed", "dst": f"work/{name}v.hed", **sums, "images_out": f"work/{name}.hed"}
-        options |= {"folds": folds, "seed": _seed(s, number), "max_frequency": _frequency(shells, box)}
-        if s.leave_out:
-            options["leave_out"] = f"work/{name}lo.hed"
-        return Step("recon", options | (extra or {}))
-
-    def anchors(name: str) -> str:
-        return f"work/{name}lo.hed" if s.leave_out else f"work/{name}v.hed"
-
-    prep = {"src": s.images, "dst": "work/prepared.hed", "centre": s.centre, "invert": s.invert}
-    prep |= {"max_shift": s.max_shift, "keep_poses": s.start == "header"}
-    first = Step("prepare", prep)
-    anneal = max(4, round(0.62 * s.iterations))
-    small = max(4, s.count // (25 * s.volumes))
-    least = s.min_images or small
-    over = max(1, min(s.over, s.count // (FEWEST * s.volumes)))
-    start = s.volumes * over if s.start == "random" and s.volumes > 1 else s.volumes
-    number = 0
-    if s.start == "random":
-        options = {"src": "work/prepared.hed", "membership": "random", "volumes": start, "euler": "random"}
-        yield Iteration("i000", "start", [first, made("i000", SHELLS[0] + 1, number, options)], {"increment": 0, "noise": 0})
-    elif s.start == "header":
-        options = {"src": "work/prepared.hed", "membership": "header"}
-        yield Iteration("i000", "start", [first, made("i000", SHELLS[1] + 1, number, options)], {"increment": 0, "noise": 0})
-    else:
-        search = {"src": "work/prepared.hed", "dst": "work/i000a.hed", "anchors": s.start, "mode": "each-to-best"}
-        search |= {"increment": 12.0} | common | {"max_frequency": _frequency(SHELLS[1], box), "max_shift": s.max_shift}
-        search |= {"refine": False, "seed": 0}
-        yield Iteration(
-            "i000", "start", [first, Step("angrec", search), made("i000", SHELLS[1] + 1, number)], {"increment": 12.0, "noise": 0}
-        )
-    last = "i000"
-    for i in range(anneal if s.start == "random" else 0):
-        number += 1
-        name = f"i{number:03d}"
-        f = i / (anneal - 1)
-        shells = round(SHELLS[0] + min(1.0, f / 0.9) * (SHELLS[1] - SHELLS[0]))
-        noise = round(NOISE * (NOISE_END / NOISE) ** (f / NOISE_SHARE), 5) if f <= NOISE_SHARE else 0.0
-        search = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "anchors": anchors(last), "mode": "each-to-best"}
-        search |= {"increment": 15.0, **common, "max_frequency": _frequency(shells, box), "max_shift": s.max_shift}
-        search |= {"shift_range": 2.0, "refine": False, "noise": noise, "spread": round(SPREAD * noise, 5)}
-        search |= {"seed": _seed(s, number)}
-        facts = {"increment": 15.0, "noise": noise, "shells": shells}
-        yield Iteration(
-            name, "anneal", [Step("angrec", search), made(name, shells + 1, number, {"min_images": min(small, least)})], facts
-        )
-        last = name
-    if s.volumes > 1 and s.start == "random":
-        number += 1
-        name = f"i{number:03d}"
-        group = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "volumes": s.volumes, **common}
-        group |= {"max_frequency": _frequency(SHELLS[1], box), "max_shift": s.max_shift, "seed": _seed(s, number)}
-        facts = {"increment": 15.0, "noise": 0, "shells": SHELLS[1]}
-        yield Iteration(name, "regroup", [Step("regroup", group), made(name, SHELLS[1] + 3, number)], facts)
-        last = name
-    limit = top * box / 2
-    for j in range(max(2, s.iterations - anneal)):
-        number += 1
-        name = f"i{number:03d}"
-        search_shells = min(SHELLS[1] + min(j, 2), limit)
-        fine = min(limit, SHELLS[1] + 3 + 3 * j)
-        search = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "anchors": anchors(last), "mode": "each-to-best"}
-        search |= {"increment": 12.0 if j == 0 else 10.0, **common, "max_frequency": _frequency(search_shells, box)}
-        search |= {"max_shift": s.max_shift, "refine": True, "refine_frequency": _frequency(fine, box), "seed": _seed(s, number)}
-        extra = {"min_images": least, "halves": f"work/{name}h.hed"}
-        facts = {"increment": search["increment"], "noise": 0, "shells": fine}
-        steps = [Step("angrec", search), made(name, min(box / 2, fine + 4), number, extra)]
-        yield Iteration(name, "polish", steps, facts, (last, name) if fine >= limit - 1e-9 and j > 0 else None)
-        last = name
-
-
-def finish(s: Settings, last: str) -> list[Step]:
-    """The last steps: results beside the original densities, and everything that is looked at."""
-    common = {"symmetry": s.symmetry, "mask_radius": s.mask_radius, "wiener": True, "hamming": 0.99}
-    final = {"src": f"work/{last}.hed", "dst": "volumes.hed", **common}
-    final |= {"halves": "halves.hed", "reprojections": "reprojections.hed"}
-    final |= {"folds": 4, "seed": _seed(s, 0), "images_out": "work/final.hed"}
-    return [Step("recon", final), Step("takeover", {"src": s.images, "poses_from": "work/final.hed", "dst": "images.hed"})]
-
-
-def script(s: Settings) -> str:
-    """A bash script of single commands that makes the same volumes and images in the folder it is started in."""
-    lines = [
-        "#!/usr/bin/env bash",
-        "# made by im4d refine --script: run it in an empty folder",
-        "set -euo pipefail",
-        f"export SOURCE_DATE_EPOCH={s.epoch}",
-        "mkdir -p work",
-        "last=i000",
-        "converged=no",
-    ]
-    for it in plan(s):
-        commands = [step.command() for step in it.steps]
-        if it.stage != "polish":
-            lines += [f"# {it.stage} {it.name}", *commands, f"last={it.name}"]
-            continue
-        lines += [f"# {it.stage} {it.name}", 'if [ "$converged" = no ]; then', *(f"  {c}" for c in commands), f"  last={it.name}"]
-        if it.converges:
-            a, b = it.converges
-            check = f"im4d moves work/{a}.hed work/{b}.hed --halves-before work/{a}h.hed --halves-after work/{b}h.hed --check -q"
-            lines += [f"  if {check}; then converged=yes; fi"]
-        lines.append("fi")
-    lines += ["# finish", *(step.command().replace("work/LAST.hed", '"work/$last.hed"') for step in finish(s, "LAST"))]
-    return "\n".join(lines) + "\n"
+__all__ = ["Refined", "refine", "script", "settings"]
 
 
 @dataclass
@@ -363,54 +138,6 @@ def refine(
             os.environ["SOURCE_DATE_EPOCH"] = before
 
 
-def settings(src: str, **options: Any) -> Settings:
-    """Check options against the images and fill in what they leave open."""
-    with open_stack(src) as images:
-        if images.is_volumes:
-            raise MismatchError(f"{images.path}: holds volumes; images are needed")
-        if images.lines != images.pixels:
-            raise MismatchError(f"{images.path}: images of {images.lines} x {images.pixels}; square ones are needed")
-        if images.index is not None:
-            raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
-        count, box, pixel = images.n_images, images.lines, images.pixel_size
-        known = Poses.from_headers(images.headers()) if options["start"] == "header" else None
-    if box < 24:
-        raise InputError(f"{src}: box of {box} pixels; at least 24 are needed")
-    k = options["volumes"]
-    if k > count:
-        raise MismatchError(f"{src}: {count} images cannot make {k} 3Ds; ask for at most {count}")
-    if 8 * k > count and options["start"] == "random":
-        raise MismatchError(
-            f"{src}: {count} images are too few for {k} 3Ds (8 for each are the least); ask for at most {count // 8}"
-        )
-    if known is not None and not known.ref3d.any():
-        raise InputError(f"{src}: has no 3D membership (word 51) in its headers; use --start random")
-    if known is not None:
-        k = len(np.unique(known.ref3d[known.ref3d > 0]))
-    start = options["start"]
-    if start not in ("random", "header"):
-        with open_stack(start, what="volumes") as given:
-            if given.lines != box:
-                raise MismatchError(f"{given.path}: volumes of box {given.lines}, but {src} has images of {box}")
-            k = given.objects
-        start = os.path.abspath(start)
-    if options["iterations"] < 8:
-        raise UsageError(f"{options['iterations']} iterations are too few: at least 8")
-    max_resolution = options["max_resolution"]
-    if max_resolution is not None:
-        as_fraction(str(max_resolution), pixel)
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return Settings(
-        images=os.path.abspath(src), volumes=k, iterations=options["iterations"], symmetry=options["symmetry"], start=start,
-        min_images=options["min_images"], max_resolution=str(max_resolution or ""), seed=options["seed"],
-        mask_radius=MASK if options["mask_radius"] is None else options["mask_radius"],
-        max_shift=0.3 if options["max_shift"] is None else options["max_shift"],
-        leave_out=options["leave_out"], over=options["over"],
-        invert=options["invert"], centre=options["centre"], box=box, count=count, pixel_size=pixel,
-        epoch=int(epoch) if epoch.isdigit() else int(time.time()),
-    )  # fmt: skip
-
-
 def _make_folder(folder: Path, s: Settings, overwrite: bool) -> None:
     if folder.exists() and any(folder.iterdir()):
         if not overwrite:
@@ -486,7 +213,7 @@ def _run(
         verdict = _judge(s, folder, common)
     document = None
     if comm.rank == 0:
-        document = _summarise(s, folder, journal, converged, verdict)
+        document = summarise(s, folder, journal, converged, verdict)
     if pictures:
         from imagic4d_core.jobs.reporting import report
 
@@ -497,7 +224,7 @@ def _run(
 def _judge(s: Settings, folder: Path, common: dict[str, Any]) -> Chance:
     return chance(
         str(folder / "work/final.hed"), symmetry=s.symmetry, mask_radius=s.mask_radius, max_shift=s.max_shift,
-        max_frequency=_frequency(SHELLS[1], s.box), seed=_seed(s, 1), near=str(folder / "work/chance"), **common,
+        max_frequency=frequency_of(SHELLS[1], s.box), seed=seed_of(s, 1), near=str(folder / "work/chance"), **common,
     )  # fmt: skip
 
 
@@ -526,46 +253,3 @@ def _entry(it: Iteration, results: list[Any], number: int) -> dict[str, Any]:
         "score": found.score if found else (grouped.score_after if grouped else 0.0),
         "fsc05": [next((i for i, f in enumerate(c) if f < 0.5), len(c)) / half for c in made.fsc], "events": events,
     }  # fmt: skip
-
-
-def _summarise(s: Settings, folder: Path, journal: list[dict[str, Any]], converged: bool, verdict: Chance) -> dict[str, Any]:
-    """Write summary.json and fsc.json."""
-    from imagic4d_core.fsc import shell_curves
-    from imagic4d_core.geometry.symmetry import order
-
-    with open_stack(folder / "images.hed") as images:
-        headers = images.headers()
-    poses = Poses.from_headers(headers)
-    a, b = half_names(str(folder / "halves.hed"))
-    curves, rows = [], []
-    with open_stack(a) as first, open_stack(b) as second:
-        for k in range(first.objects):
-            x, y = first.read_volumes(k, k + 1)[0], second.read_volumes(k, k + 1)[0]
-            c = shell_curves(x, y, symmetry_order=order(s.symmetry), pixel_size=s.pixel_size)
-            curves.append({
-                "number": k + 1, "frequency": [float(f) for f in c.frequency], "fsc": [float(f) for f in c.fsc],
-                "half_bit": [float(f) for f in c.threshold("half-bit")],
-                "three_sigma": [float(f) for f in c.threshold("3-sigma")],
-            })  # fmt: skip
-            mine = poses.ref3d == k + 1
-            rows.append({
-                "number": k + 1, "images": int(mine.sum()), "fraction": float(mine.mean()),
-                "ccc": float(poses.ccc3d[mine].mean()), "confidence": float(poses.confidence[mine].mean()),
-                "fsc05": float(c.crossing("0.5")), "fsc0143": float(c.crossing("0.143")),
-                "half_bit": float(c.crossing("half-bit")),
-                "resolution_half_bit_A": None if s.pixel_size is None else c.resolution("half-bit"), "duplicate_of": None,
-                "poor": bool(c.crossing("0.5") * s.box / 2 < 3),
-            })  # fmt: skip
-    shown = {k: v for k, v in s.__dict__.items() if k not in ("epoch",)}
-    document = {
-        "schema": 1, "input": s.images, "images": s.count, "box": s.box, "pixel_size": s.pixel_size, "seed": s.seed,
-        "iterations": len(journal), "converged": converged, "statement": verdict.statement,
-        "membership_above_chance": verdict.membership_above_chance, "fsc_above_chance": verdict.fsc_above_chance,
-        "null": verdict.as_dict(), "volumes": rows, "events": [e for entry in journal for e in entry["events"]],
-        "settings": shown,
-    }  # fmt: skip
-    atomic_write_json(folder / "fsc.json", {
-        "schema": 1, "pixel_size": s.pixel_size, "independent": False, "volumes": curves,
-    }, overwrite=True)  # fmt: skip
-    atomic_write_json(folder / "summary.json", document, overwrite=True)
-    return document
