@@ -46,6 +46,8 @@ def run(command: list[str | Path], folder: Path, log: str) -> dict[str, float]:
         process = subprocess.Popen([str(c) for c in command], **told)
         _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode < 0:
+        sys.exit(f"{Path(str(command[0])).name} was stopped by signal {-process.returncode}; this step starts afresh next time")
     if process.returncode:
         sys.exit(f"{' '.join(map(str, command))}:\n{(folder / log).read_text(encoding='utf-8')[-2000:]}")
     return {"cpu": round(used.ru_utime + used.ru_stime, 2), "wall": round(time.time() - begin, 1)}
