@@ -118,10 +118,12 @@ class Iteration:
 
 
 def seed_of(s: Settings, number: int) -> int:
+    """Seed of iteration `number`, from the run's."""
     return (s.seed * 1009 + 7919 * number) % (1 << 31)
 
 
 def frequency_of(shells: float, box: int, top: float = 1.0) -> Frequency:
+    """A frequency given in Fourier pixels of the box, as a fraction of Nyquist (at most `top`)."""
     return Frequency(round(min(shells / (box / 2), top), 6))
 
 
