@@ -230,7 +230,7 @@ def reconstitute(
         sampler = PolarSampler(box, r_search, line_count(r_search, increment))
         most = in_pixels(0.2 if max_shift is None else max_shift, box)
         reach = min(shift_range, most)
-        step = max(1.0, box / (6.0 * r_search))
+        step = max(1.0, box / ((4.0 if shift_search == "full" else 6.0) * r_search))
         grid = shift_grid(reach, step) if reach > 0 else np.zeros((1, 2))
         variants, scan = (grid, np.zeros((1, 2))) if shift_search == "full" else (np.zeros((1, 2)), grid)
         plane = HalfPlane.make(box, r_local) if refine else None

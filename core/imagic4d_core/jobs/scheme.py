@@ -204,6 +204,9 @@ def plan(s: Settings) -> Iterator[Iteration]:
             "refine_frequency": frequency_of(fine, box),
             "seed": seed_of(s, number),
         }
+        if j == 1:
+            # an image caught at a wrong shift finds no direction there, and shifts of a wrong direction lead nowhere: try both
+            search |= {"shift_search": "full", "shift_range": 5.0}
         extra = {"min_images": least, "halves": f"work/{name}h.hed"}
         facts = {"increment": search["increment"], "noise": 0, "shells": fine}
         steps = [Step("angrec", search), made(name, min(box / 2, fine + 4), number, extra)]
