@@ -16,7 +16,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.symmetry
 @opt.option("--start", default="random", metavar="random|header|VOLUMES", help="Where to start from.")
 @opt.min_images
-@opt.option("--max-resolution", metavar="F", help="Limit of refinement: fraction of Nyquist (0.65 if not given), or 12A.")
+@opt.option("--max-resolution", metavar="F", help="Limit of refinement, at most 0.65 of Nyquist: a fraction, or 12A.")
 @opt.mask_radius
 @opt.max_shift
 @opt.option("--leave-fold-out/--no-leave-fold-out", "leave_out", default=True, help="Score images with 3Ds made without them.")

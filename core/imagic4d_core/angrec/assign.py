@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.angrec.polar import PolarSampler, harmonics
 from imagic4d_core.angrec.references import References
-from imagic4d_core.angrec.search import Bank, filter_amplitudes, search, turned
+from imagic4d_core.angrec.search import Bank, filter_amplitudes, radial_weights, search, turned
 from imagic4d_core.kernels.local import refine_poses
 from imagic4d_core.kernels.search import scan_shifts
 from imagic4d_core.rng import rng_for
@@ -105,7 +105,7 @@ def search_block(
     n, nd = len(spectra), len(directions)
     raw = sampler.sample(spectra)
     lines = filter_amplitudes(raw, amplitude_filter) * sampler.ramps(shifts)
-    power = np.sqrt(2 * ((lines.real**2 + lines.imag**2) * np.arange(1, sampler.r_max + 1, dtype=np.float32)).sum((1, 2)))
+    power = np.sqrt(2 * ((lines.real**2 + lines.imag**2) * radial_weights(sampler.r_max)).sum((1, 2)))
     power = np.where(power > 0, power, 1.0)
     count = bank.basis.shape[1] // 2
     tried = [harmonics(lines if not v.any() else lines * sampler.ramps(v[None]), count) for v in variants]
@@ -310,7 +310,7 @@ def judge(found: Candidates, centre: F64, scale: F64, unit: F64) -> Verdict:
     -------
     Verdict
         The margin is the difference to the best other 3D in `unit`; the confidence is the posterior
-        ``exp(L_best) / sum exp(L_k)`` with ``L = P s^2 / (1 - s^2)`` for score s of P complex samples in white noise
+        ``exp(L_best) / sum exp(L_k)`` with ``L_k = P s_k^2 / (1 - s_best^2)`` for score s of P complex samples in white noise
         and free scale.
     """
     n, k = found.score.shape

@@ -19,7 +19,7 @@ from imagic4d_core.kernels.search import merge_best, take_linear
 TILE = 128
 
 
-def radial_weights(r_max: int, amplitude_filter: float = 0.0) -> NDArray[np.float32]:
+def radial_weights(r_max: int) -> NDArray[np.float32]:
     """Weight of a polar sample by radius: the area it stands for."""
     return np.arange(1, r_max + 1, dtype=np.float32)
 

@@ -125,7 +125,7 @@ def refine_pose(image, points, weights, grid, os, box, mat, shift, limits, out):
     limits : float64 (4,)
         Largest step in radians and in pixels, number of steps, largest |shift|.
     out : float64 (5,)
-        <D,S>/|S|; |D|; scale a; variance of the rotation (radians^2, trace over 3, unit noise); same of the shift.
+        <D,S>/|S|; |D|; scale a; variance of the rotation (radians^2, sum over 3 axes, unit noise); same of the shift.
     """
     h, g, n = np.zeros((6, 6)), np.zeros(6), np.zeros(2)
     h2, g2, n2 = np.zeros((6, 6)), np.zeros(6), np.zeros(2)
