@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from imagic4d_core.geometry.euler import matrix_from_euler
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import write_stack
