@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
 import click
@@ -24,7 +25,7 @@ class LazyGroup(click.Group):
         if entry is None:
             return None
         module, _, obj = entry.target.partition(":")
-        command: click.Command = getattr(import_module(module), obj)
+        command: click.Command = attrgetter(obj)(import_module(module))
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

@@ -1,6 +1,7 @@
 """All commands in one literal table: the help of the group and the completion read it without importing a command.
 
-A line per command file: ``"name": Entry("module:object", "Group", "First docstring line.", ("imagic-name", ...))``.
+A line per command: ``"name": Entry("module:object", "Group", "First docstring line.", ("imagic-name", ...))``; the object is
+``cli``, or ``cli.images`` and ``cli.volumes`` where a file declares a pair.
 The aliases are IMAGIC's names; they work, and stay out of the group's help.
 """
 
@@ -16,7 +17,7 @@ class Entry(NamedTuple):
     aliases: tuple[str, ...] = ()
 
 
-GROUPS = ("The 4D scheme", "Files", "Truth and comparison", "Pictures", "Housekeeping")
+GROUPS = ("The 4D scheme", "MSA", "Alignment", "Images", "Volumes", "Files", "Truth and comparison", "Pictures", "Housekeeping")
 
 _C = "imagic4d_cli.commands."
 
@@ -51,8 +52,8 @@ TABLE: dict[str, Entry] = {
         ("threed-forward",),
     ),
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
-    "copy": Entry(_C + "copy:cli", "Files", "Copy images, with their headers.", ("copy-image",)),
-    "threed-copy": Entry(_C + "threed_copy:cli", "Files", "Copy volumes, with their headers."),
+    "copy": Entry(_C + "copy:cli.images", "Images", "Copy images, with their headers.", ("copy-image",)),
+    "threed-copy": Entry(_C + "copy:cli.volumes", "Volumes", "Copy volumes, with their headers."),
     "convert": Entry(_C + "convert:cli", "Files", "Convert between IMAGIC and MRC, and from SPIDER.", ("em2em",)),
     "validate": Entry(_C + "validate:cli", "Files", "Check files against the rules of their format."),
     "simulate": Entry(_C + "simulate:cli", "Truth and comparison", "Simulate images with known truth from one or several 3Ds."),

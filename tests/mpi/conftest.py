@@ -15,6 +15,7 @@ def mpiexec():
     if not path.exists():
         pytest.skip(f"no mpiexec beside {sys.executable}: pip install imagic4d[mpi]")
     pytest.importorskip("mpi4py", exc_type=ImportError)
+
     def call(
         n: int, *command: str, cwd: Path | None = None, extra: dict[str, str] | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess:

@@ -57,9 +57,7 @@ def test_exact_projections_give_the_volume(box, width):
 def test_low_frequencies_on_a_small_grid():
     truth, images, m, d = data(64, 200)
     v = reconstruct(images, m, d, r_max=10)
-    low = fourier.centred_irfftn(
-        fourier.centred_rfftn(truth, 3) * (np.sqrt(sum(k**2 for k in _k3(64))) <= 10), (64, 64, 64)
-    )
+    low = fourier.centred_irfftn(fourier.centred_rfftn(truth, 3) * (np.sqrt(sum(k**2 for k in _k3(64))) <= 10), (64, 64, 64))
     assert np.sqrt(((v - low) ** 2).mean() / (low**2).mean()) < 0.2  # nearly all of it in the last shell
     assert (fsc(v, low)[1:10] > 0.98).all()
     beyond = np.sqrt(sum(k**2 for k in _k3(64))) > 10

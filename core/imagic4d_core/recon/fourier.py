@@ -337,9 +337,7 @@ class Accumulator:
         """Unmasked FSC of two (num, den) pairs by shell 0..r_max, from the grid itself; 0 in shells without data."""
         (na, da), (nb, db) = self.normalised(*a), self.normalised(*b)
         sums = np.zeros((self.grid.r_max + 1, 3))
-        gridding.cross_shells(
-            na, da, nb, db, self.grid.oversampling, FLOOR * self._shells(da), FLOOR * self._shells(db), sums
-        )
+        gridding.cross_shells(na, da, nb, db, self.grid.oversampling, FLOOR * self._shells(da), FLOOR * self._shells(db), sums)
         power = np.sqrt(sums[:, 1] * sums[:, 2])
         return np.where(power > 0, sums[:, 0] / np.where(power > 0, power, 1), 0.0)
 
