@@ -1,7 +1,7 @@
 """Configuration: ``im4d.toml`` in this folder or above, or ``--config FILE``.
 
 Order: command line, ``IM4D_*`` environment, file, default. Top-level keys are options that many commands share
-(``threads = 4``); a section per command holds its own (``[refine]``).
+(``threads = 4``); a section per command holds its own (``[refine]``, ``[msa.run]``).
 """
 
 import os
@@ -53,6 +53,17 @@ def _options(cmd: click.Command) -> dict[str, str]:
     return {str(p.name).replace("_", "-"): str(p.name) for p in cmd.params if isinstance(p, click.Option)}
 
 
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """``[msa.run]`` as the section ``msa run``."""
+    out: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key in registry.FAMILIES and isinstance(value, dict):
+            out |= {f"{key} {word}": inner for word, inner in value.items()}
+        else:
+            out[key] = value
+    return out
+
+
 def apply(ctx: click.Context, cmd: click.Command) -> None:
     """Fill the default map of `cmd` from the file found by the group; unknown keys are usage errors."""
     path = ctx.params.get("config") or find()
@@ -60,7 +71,7 @@ def apply(ctx: click.Context, cmd: click.Command) -> None:
         return
     from imagic4d_cli import options
 
-    settings = load(path)
+    settings = _flat(load(path))
     own = _options(cmd)
     shared = sorted(options.SHARED)
     values: dict[str, Any] = {}

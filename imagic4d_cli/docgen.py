@@ -57,7 +57,9 @@ class Page:
         paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(info["help"] or ""))
         self.name = name
         self.title = " ".join(paragraphs[0].split())
-        self.related = [word for p in paragraphs[1:] if p.startswith("See also:") for word in re.findall(r"[a-z0-9-]+", p[9:])]
+        self.related = [
+            " ".join(w.strip(" .\n").split()) for p in paragraphs[1:] if p.startswith("See also:") for w in p[9:].split(",")
+        ]
         self.body = [p for p in paragraphs[1:] if not _is_examples(p) and not p.startswith("See also:")]
         blocks = [p for p in paragraphs[1:] if _is_examples(p)]
         self.examples = [line.strip() for p in blocks for line in p.split("Examples:", 1)[1].splitlines() if line.strip()]
@@ -68,6 +70,11 @@ class Page:
         self.options = [_option(p, ctx) for p in shown if isinstance(p, click.Option)]
         self.aliases = entry.aliases if entry else ()
         self.group = entry.group if entry else ""
+
+
+def _dashed(name: str) -> str:
+    """``msa run`` as it stands in file names and anchors."""
+    return name.replace(" ", "-")
 
 
 def _is_examples(paragraph: str) -> bool:
@@ -152,7 +159,7 @@ def markdown(top: Page, subs: list[Page]) -> str:
     out = ["# Command reference", "", "Made by `make generate` from the commands; `im4d COMMAND --help` says the same.", ""]
     out += [top.title, "", "| command | IMAGIC name | does |", "|---|---|---|"]
     for page in subs:
-        out.append(f"| [{page.name}](#im4d-{page.name}) | {', '.join(page.aliases)} | {page.title} |")
+        out.append(f"| [{page.name}](#im4d-{_dashed(page.name)}) | {', '.join(page.aliases)} | {page.title} |")
     out += ["", "## Options of every command", "", *_table("option", top.options)]
     out += ["", "## Exit status", "", *_table("code", [(str(row.code), row.meaning) for row in exits.TABLE])]
     out += ["", "## Environment", "", *_table("variable", list(ENVIRONMENT))]
@@ -171,7 +178,7 @@ def markdown(top: Page, subs: list[Page]) -> str:
         out += ["", *_table("option", page.options)]
         if page.examples:
             out += ["", "```bash", *page.examples, "```"]
-        related = [f"[{name}](#im4d-{name})" for name in page.related if name in registry.TABLE]
+        related = [f"[{name}](#im4d-{_dashed(name)})" for name in page.related if name in registry.TABLE]
         if related:
             out += ["", "See also: " + ", ".join(related)]
     return "\n".join(out) + "\n"
@@ -207,12 +214,12 @@ def build() -> dict[str, str]:
     from imagic4d_core import __version__
 
     top, subs = pages()
-    names = ["im4d", *(f"im4d-{p.name}" for p in subs)]
+    names = ["im4d", *(f"im4d-{_dashed(p.name)}" for p in subs)]
     files = {"docs/cli.md": markdown(top, subs), "docs/header-words.md": header_words()}
     files["man/man1/im4d.1"] = man_page(top, names, __version__)
     for page in subs:
-        related = [f"im4d-{name}" for name in page.related if name in registry.TABLE]
-        files[f"man/man1/im4d-{page.name}.1"] = man_page(page, ["im4d", *related], __version__)
+        related = [f"im4d-{_dashed(name)}" for name in page.related if name in registry.TABLE]
+        files[f"man/man1/im4d-{_dashed(page.name)}.1"] = man_page(page, ["im4d", *related], __version__)
     if version("click").startswith(CLICK + "."):
         for shell, name in SHELLS.items():
             source = get_completion_class(shell)

@@ -13,6 +13,52 @@ from imagic4d_cli import config, exits, registry
 from imagic4d_cli.run import Run
 
 
+def _load(name: str) -> click.Command:
+    """The command of a row of the table."""
+    module, _, obj = registry.TABLE[name].target.partition(":")
+    command: click.Command = attrgetter(obj)(import_module(module))
+    if " " in name:  # a variable's name has no space
+        command.context_settings["auto_envvar_prefix"] = "IM4D_" + name.upper().replace(" ", "_").replace("-", "_")
+    return command
+
+
+class Family(click.Group):
+    """``im4d msa``: the commands that share a first word. `LazyGroup` runs them; here is the help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return registry.members(str(self.name))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = f"{self.name} {cmd_name.lower()}"
+        return _load(name) if name in registry.TABLE else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args[0].lower() not in known:
+            hint = _near(args[0], known) or f": commands are {', '.join(known)}"
+            raise click.UsageError(f"no such command {self.name} {args[0]!r}{hint}", ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(word, registry.TABLE[f"{self.name} {word}"].help) for word in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        words = [w for w in self.list_commands(ctx) if w.startswith(incomplete)]
+        return [CompletionItem(w, help=registry.TABLE[f"{self.name} {w}"].help) for w in words]
+
+
+def _near(word: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.55)
+    near = near or [name for name in known if name.startswith(word.lower())][:1]
+    return f": did you mean {near[0]}?" if near else ""
+
+
 class LazyGroup(click.Group):
     """A group over `registry.TABLE`."""
 
@@ -20,25 +66,24 @@ class LazyGroup(click.Group):
         return list(registry.TABLE)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        name = cmd_name if cmd_name in registry.TABLE else registry.ALIASES.get(cmd_name.lower(), cmd_name.lower())
-        entry = registry.TABLE.get(name)
-        if entry is None:
-            return None
-        module, _, obj = entry.target.partition(":")
-        command: click.Command = attrgetter(obj)(import_module(module))
-        return command
+        lower = cmd_name.lower()
+        name = cmd_name if cmd_name in registry.TABLE else registry.ALIASES.get(lower, lower)
+        if name in registry.TABLE:
+            return _load(name)
+        family = registry.FAMILY_ALIASES.get(lower, lower)
+        if family in registry.FAMILIES and registry.members(family):
+            return Family(family, help=registry.FAMILIES[family])
+        return None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         cmd = self.get_command(ctx, args[0])
+        if isinstance(cmd, Family) and len(args) > 1 and args[1].lower() in registry.members(str(cmd.name)):
+            cmd = cmd.get_command(ctx, args[1])
+            args = args[1:]
         if cmd is None:
             if args[0].startswith("-"):
                 raise click.NoSuchOption(args[0], ctx=ctx)
-            import difflib
-
-            known = [*registry.TABLE, *registry.ALIASES]
-            near = difflib.get_close_matches(args[0].lower(), known, n=1, cutoff=0.55)
-            near = near or [name for name in known if name.startswith(args[0].lower())][:1]
-            hint = f": did you mean {near[0]}?" if near else ""
+            hint = _near(args[0], [*registry.TABLE, *registry.ALIASES, *registry.FAMILIES])
             raise click.UsageError(f"no such command {args[0]!r}{hint}", ctx=ctx)
         if not ctx.resilient_parsing:
             config.apply(ctx, cmd)
@@ -55,7 +100,9 @@ class LazyGroup(click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
 
-        rows = [CompletionItem(n, help=e.help) for n, e in registry.TABLE.items() if n.startswith(incomplete)]
+        told = {n: e.help for n, e in registry.TABLE.items() if " " not in n}
+        told |= {n: text for n, text in registry.FAMILIES.items() if registry.members(n)}
+        rows = [CompletionItem(n, help=text) for n, text in told.items() if n.startswith(incomplete)]
         return rows + click.Command.shell_complete(self, ctx, incomplete)
 
     def main(  # type: ignore[override]

@@ -1,7 +1,8 @@
 """All commands in one literal table: the help of the group and the completion read it without importing a command.
 
 A line per command: ``"name": Entry("module:object", "Group", "First docstring line.", ("imagic-name", ...))``; the object is
-``cli``, or ``cli.images`` and ``cli.volumes`` where a file declares a pair.
+``cli``, or ``cli.images`` and ``cli.volumes`` where a file declares a pair. A name of two words (``"msa run"``, in the file
+``msa_run.py``) is a command of a family of `FAMILIES`.
 The aliases are IMAGIC's names; they work, and stay out of the group's help.
 """
 
@@ -18,6 +19,13 @@ class Entry(NamedTuple):
 
 
 GROUPS = ("The 4D scheme", "MSA", "Alignment", "Images", "Volumes", "Files", "Truth and comparison", "Pictures", "Housekeeping")
+
+#: First words that several commands share, and what `im4d WORD` says about them.
+FAMILIES = {
+    "header": "Look at and edit headers.",
+    "msa": "Multivariate statistical analysis of images or volumes: eigenimages, classes, class averages.",
+}
+FAMILY_ALIASES = {"headers": "header"}
 
 _C = "imagic4d_cli.commands."
 
@@ -74,3 +82,8 @@ TABLE: dict[str, Entry] = {
 }
 
 ALIASES: dict[str, str] = {alias: name for name, entry in TABLE.items() for alias in entry.aliases}
+
+
+def members(family: str) -> list[str]:
+    """Second words of the commands of a family, in the table's order."""
+    return [name.split(" ", 1)[1] for name in TABLE if name.startswith(family + " ")]

@@ -29,11 +29,11 @@ def test_registry_and_files_agree():
         module, _, obj = entry.target.removeprefix("imagic4d_cli.commands.").partition(":")
         assert module in files, f"{name}: no file {module}.py"
         if obj == "cli":
-            assert module == name.replace("-", "_")
+            assert module == name.replace("-", "_").replace(" ", "_")
         else:
             pairs.setdefault(module, set()).add(obj)
         if obj == "cli.images":
-            assert module == name.replace("-", "_")
+            assert module == name.replace("-", "_").replace(" ", "_")
     assert all(both == {"cli.images", "cli.volumes"} for both in pairs.values()), pairs
     assert files == {entry.target.split(":")[0].rsplit(".", 1)[1] for entry in registry.TABLE.values()}
 
@@ -60,8 +60,8 @@ def test_command(name, info, im4d):
     assert set(page.related) <= set(NAMES), "See also: names commands"
     for param in obj.params:
         assert getattr(param, "help", None), f"{name}: {param.name} has no help"
-    assert (ROOT / "man" / "man1" / f"im4d-{name}.1").is_file(), "run `make generate`"
-    assert "Usage:" in im4d(name, "--help").stdout
+    assert (ROOT / "man" / "man1" / f"im4d-{name.replace(' ', '-')}.1").is_file(), "run `make generate`"
+    assert "Usage:" in im4d(*name.split(), "--help").stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
