@@ -106,7 +106,7 @@ WORDS: tuple[Word, ...] = (
     Word(89, "FOLDSEED", "I", "im4d: seed of the folds"),
     Word(90, "FOLDS", "I", "im4d: number of folds"),
     Word(91, "NIMG3D", "I", "im4d: number of images in this 3D"),
-    Word(92, "SPARE92", "I", "im4d: not used, zero"),
+    Word(92, "MIRRORED", "I", "im4d: 1 where the image was mirrored (x -> -x) before the moves of words 116 to 118"),
     Word(93, "SPARE93", "I", "im4d: not used, zero"),
     Word(94, "READIM", "I", "I/O state of a running program"),
     Word(95, "WRITIM", "I", "I/O state of a running program"),
