@@ -9,6 +9,7 @@ from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.fsc import shell_curves
 from imagic4d_core.geometry import symmetry as sym
 from imagic4d_core.geometry.euler import random_rotations
+from imagic4d_core.masks.shapes import soft_ball
 from imagic4d_core.models import Model, project, volume
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.assignment import assign
@@ -17,7 +18,6 @@ from imagic4d_core.recon.fourier import (
     half_set_fsc,
     hamming_curve,
     reconstruct,
-    soft_ball,
     ssnr_from_fsc,
 )
 

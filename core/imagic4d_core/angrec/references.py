@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core import fourier
+from imagic4d_core.masks.shapes import soft_ball
 from imagic4d_core.parallel import map_blocks
-from imagic4d_core.recon.fourier import soft_ball
 
 PADDING = 2
 

@@ -13,8 +13,8 @@ from imagic4d_core.align.centre import rotational_average, shifted, shifts_to
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import create_stack, open_stack
+from imagic4d_core.masks.shapes import soft_disc
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
-from imagic4d_core.recon.fourier import soft_disc
 from imagic4d_core.units import in_pixels
 
 BLOCK = 128

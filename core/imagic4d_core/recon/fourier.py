@@ -11,7 +11,6 @@ The rounding error of one contribution is 2**-33 units.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from imagic4d_core import fourier
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.kernels import gridding
+from imagic4d_core.masks.shapes import soft_ball
 from imagic4d_core.parallel import map_blocks
 from imagic4d_core.recon.grid import Grid, divide_stencil, grid_for, stencil_table
 from imagic4d_core.units import Frequency
@@ -60,28 +60,6 @@ def hamming_curve(frequency: ArrayLike, factor: float) -> NDArray[np.float64]:
     if half <= 0:
         return (f <= factor).astype(np.float64)
     return 0.5 * (1.0 + np.cos(np.pi * np.clip((f - (factor - half)) / (2.0 * half), 0.0, 1.0)))
-
-
-@lru_cache(maxsize=4)
-def soft_ball(box: int, radius: float, edge: float) -> NDArray[np.float32]:
-    """Spherical mask (box, box, box), read-only: 1 inside `radius`, raised cosine to 0 over `edge` pixels outside."""
-    r2 = (np.arange(box) - box // 2).astype(np.float32) ** 2
-    r = np.sqrt(r2[:, None, None] + r2[:, None] + r2)
-    mask = _edge(r, radius, edge)
-    mask.setflags(write=False)
-    return mask
-
-
-def soft_disc(box: int, radius: float, edge: float) -> NDArray[np.float32]:
-    """Circular mask (box, box): 1 inside `radius`, raised cosine to 0 over `edge` pixels outside."""
-    r2 = (np.arange(box) - box // 2).astype(np.float32) ** 2
-    return _edge(np.sqrt(r2[:, None] + r2), radius, edge)
-
-
-def _edge(r: NDArray[np.float32], radius: float, edge: float) -> NDArray[np.float32]:
-    if edge <= 0:
-        return (r <= radius).astype(np.float32)
-    return (0.5 * (1.0 + np.cos(np.pi * np.clip((r - radius) / edge, 0.0, 1.0)))).astype(np.float32)
 
 
 def _cut_ball(f: NDArray[np.complex64], r_max: int) -> NDArray[np.complex64]:

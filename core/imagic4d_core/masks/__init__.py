@@ -1,0 +1,1 @@
+"""Masks: shapes, edges, and masks found in the density."""

@@ -1,0 +1,1 @@
+"""Test patterns, sampled where they are wanted."""

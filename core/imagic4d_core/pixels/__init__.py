@@ -1,0 +1,1 @@
+"""Arithmetic on densities, images with images, normalisation, local and radial statistics."""
