@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.io.header import TAG
+from imagic4d_core.io.words import own_words
 
 F64 = NDArray[np.float64]
 
@@ -49,18 +50,9 @@ class InPlane:
     def into_headers(self, h: NDArray) -> NDArray:
         """Write into header records, in place; words 80 to 93 are cleared and tagged where they were not ours. Returns `h`."""
         h["EANGLE"], h["EXSHIFT"], h["EYSHIFT"] = self.angle, self.shift[:, 0], self.shift[:, 1]
-        tag_own_words(h)
+        own_words(h)
         h["MIRRORED"] = self.mirrored
         return h
-
-
-def tag_own_words(h: NDArray) -> None:
-    """Make words 80 to 93 ours, in place: cleared where word 79 does not say so already."""
-    fresh = h["IM4DTAG"] != TAG
-    names = h.dtype.names or ()
-    for name in names[names.index("IM4DTAG") + 1 : names.index("READIM")]:
-        h[name] = np.where(fresh, 0, h[name])
-    h["IM4DTAG"] = TAG
 
 
 def rotation(angle: ArrayLike) -> F64:

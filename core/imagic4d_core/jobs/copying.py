@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError, OutputError
 from imagic4d_core.io.header import TYPES
@@ -21,6 +22,8 @@ from imagic4d_core.parallel import SERIAL
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None] | None
+#: Changes header records, shape (n,), in place; the second argument is the number of the first in the selection.
+Edit = Callable[[NDArray, int], None] | None
 _HEADERS = 8192
 _COPY_BYTES = 1 << 28
 
@@ -104,8 +107,9 @@ def _regroup(stack: Stack, what: str | None, sections: int | None) -> tuple[int,
 
 
 def _move(
-    stack: Stack, writer: StackWriter, at: int, rows: str, finite: bool, progress: Progress, done: int = 0, total: int = 0
-) -> None:
+    stack: Stack, writer: StackWriter, at: int, rows: str, finite: bool, progress: Progress, done: int = 0, total: int = 0,
+    edit: Edit = None,
+) -> None:  # fmt: skip
     """Bring all images of `stack`, with headers, to `writer` from image `at` on."""
     total = total or stack.n_images
     raw = (
@@ -116,7 +120,7 @@ def _move(
     )
     with ThreadPoolExecutor(1) as pool:  # headers are worked on while the kernel copies densities
         bulk = pool.submit(_move_densities, stack, writer, at, raw, finite, progress, done, total)
-        _move_headers(stack, writer, at)
+        _move_headers(stack, writer, at, edit)
         bulk.result()
 
 
@@ -142,10 +146,13 @@ def _move_densities(
             progress(done + stop, total)
 
 
-def _move_headers(stack: Stack, writer: StackWriter, at: int) -> None:
+def _move_headers(stack: Stack, writer: StackWriter, at: int, edit: Edit) -> None:
     for start in range(0, stack.n_images, _HEADERS):
         stop = min(stack.n_images, start + _HEADERS)
-        writer.set_headers(at + start, stack.headers(start, stop))
+        headers = stack.headers(start, stop)
+        if edit is not None:
+            edit(headers, start)
+        writer.set_headers(at + start, headers)
         if writer.nblocks > 1 and stack.nblocks == writer.nblocks:
             writer.set_extra(at + start, stack.extra_headers(start, stop))
 
@@ -162,33 +169,63 @@ def _transfer(
     type_word: str | None = None, pixel_size: float | None = None, what: str | None = None, sections: int | None = None,
     finite: bool = False, overwrite: bool = False, progress: Progress = None,
 ) -> CopySummary:  # fmt: skip
-    name, place = split_spec(dst)
     given = loc is not None or split_spec(src)[1] is not None
     mode = "volumes" if unit == "volumes" else ("images" if given else "auto")
     with open_stack(src, loc, what=mode, rows=rows) as stack:
-        if not stack.n_images:
-            raise InputError(f"{stack.path}: no location is selected; give at least one")
-        if place is not None and any(p.exists() for p in output_paths(name)):
-            return _replace(stack, name, place, unit, rows, finite, progress)
-        if place is not None and place.ranges[0][0] != 1:
-            raise InputError(
-                f"{name}: not found; a location in the output replaces {unit} of an existing file "
-                "(a new file starts at location 1)"
-            )
-        objects, planes = _regroup(stack, what, sections)
-        dtype, word = _dtype_of(stack, type_word)
-        size = pixel_size or stack.pixel_size
-        origin = getattr(stack.reader, "origin", (0.0, 0.0, 0.0)) if stack.index is None else (0.0, 0.0, 0.0)
-        volumes = planes > 1 or (stack.layout.is_volumes and stack.is_volumes)
-        with create_stack(
-            name, objects, planes, stack.lines, stack.pixels, pixel_size=size, overwrite=overwrite, dtype=dtype, rows=rows,
-            type_word=word, nblocks=stack.nblocks, origin=origin, volumes=volumes,
-        ) as writer:  # fmt: skip
-            if stack.index is None and writer.format == "MRC" and stack.format == "MRC":
-                writer.statistics = getattr(stack.reader, "statistics", None)
-            _move(stack, writer, 0, rows, finite, progress)
-        copied = stack.objects if (objects, planes) == (stack.objects, stack.sections) else objects
-        return _summary(stack, writer, copied, None, size)
+        return put(
+            stack, dst, unit=unit, rows=rows, type_word=type_word, pixel_size=pixel_size, what=what, sections=sections,
+            finite=finite, overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+
+
+def put(
+    stack: Stack, dst: str | os.PathLike, *, unit: str, rows: str = "centre", type_word: str | None = None,
+    pixel_size: float | None = None, what: str | None = None, sections: int | None = None, finite: bool = False,
+    edit: Edit = None, overwrite: bool = False, progress: Progress = None,
+) -> CopySummary:  # fmt: skip
+    """Bring all that an open stack shows, some locations of a file in any order, into a new file or into an existing one.
+
+    Parameters
+    ----------
+    stack : Stack
+    dst : path
+        ``NAME,10`` replaces `unit` from location 10 on.
+    unit : {"images", "volumes"}
+        What locations of the output count.
+    rows, type_word, pixel_size, what, sections
+        As `convert`.
+    finite : bool
+        Refuse NaN and infinite densities.
+    edit : callable, optional
+        Changes the header records on their way.
+
+    Raises
+    ------
+    InputError, MismatchError, OutputError
+    """
+    name, place = split_spec(dst)
+    if not stack.n_images:
+        raise InputError(f"{stack.path}: no location is selected; give at least one")
+    if place is not None and any(p.exists() for p in output_paths(name)):
+        return _replace(stack, name, place, unit, rows, finite, edit, progress)
+    if place is not None and place.ranges[0][0] != 1:
+        raise InputError(
+            f"{name}: not found; a location in the output replaces {unit} of an existing file (a new file starts at location 1)"
+        )
+    objects, planes = _regroup(stack, what, sections)
+    dtype, word = _dtype_of(stack, type_word)
+    size = pixel_size or stack.pixel_size
+    origin = getattr(stack.reader, "origin", (0.0, 0.0, 0.0)) if stack.index is None else (0.0, 0.0, 0.0)
+    volumes = planes > 1 or (stack.layout.is_volumes and stack.is_volumes)
+    with create_stack(
+        name, objects, planes, stack.lines, stack.pixels, pixel_size=size, overwrite=overwrite, dtype=dtype, rows=rows,
+        type_word=word, nblocks=stack.nblocks, origin=origin, volumes=volumes,
+    ) as writer:  # fmt: skip
+        if stack.index is None and writer.format == "MRC" and stack.format == "MRC":
+            writer.statistics = getattr(stack.reader, "statistics", None)
+        _move(stack, writer, 0, rows, finite, progress, edit=edit)
+    copied = stack.objects if (objects, planes) == (stack.objects, stack.sections) else objects
+    return _summary(stack, writer, copied, None, size)
 
 
 def _summary(stack: Stack, writer: StackWriter, copied: int, first: int | None, pixel_size: float | None) -> CopySummary:
@@ -198,7 +235,9 @@ def _summary(stack: Stack, writer: StackWriter, copied: int, first: int | None, 
     )  # fmt: skip
 
 
-def _replace(stack: Stack, name: str, place: Locations, unit: str, rows: str, finite: bool, progress: Progress) -> CopySummary:
+def _replace(
+    stack: Stack, name: str, place: Locations, unit: str, rows: str, finite: bool, edit: Edit, progress: Progress
+) -> CopySummary:
     """Put the images of `stack` into an existing file from a location on; a new file takes its place when complete."""
     if output_format(name) == "MRC" and not Path(name).exists():
         raise OutputError(f"{name}: not found")
@@ -237,7 +276,7 @@ def _replace(stack: Stack, name: str, place: Locations, unit: str, rows: str, fi
             for part, start in ((kept[:at], 0), (kept[at:], stop)):
                 if len(part):
                     _move(Stack(_Borrowed(old.reader), part, True), writer, start, rows, False, None)
-            _move(stack, writer, at, rows, finite, progress)
+            _move(stack, writer, at, rows, finite, progress, edit=edit)
         return _summary(stack, writer, count, first, writer.pixel_size or old.pixel_size)
 
 

@@ -1,0 +1,1 @@
+"""Which objects of a file, and in which order: conditions, sorting, random extraction."""
