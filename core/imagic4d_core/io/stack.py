@@ -18,7 +18,8 @@ from imagic4d_core.io import imagic, mrc, spider, star
 from imagic4d_core.io.header import set_geometry
 from imagic4d_core.io.layout import check_finite
 from imagic4d_core.io.locations import Locations, parse_locations, split_spec
-from imagic4d_core.io.writer import StackWriter, create_stack, replace_headers
+from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.writer import StackWriter, create_stack
 
 __all__ = ["Stack", "StackWriter", "check_finite", "create_stack", "open_stack", "read_stack", "replace_headers", "write_stack"]
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Bytes of float32 densities handled at a time by jobs that stream.
 BLOCK_BYTES = 1 << 25
+#: Scattered headers are read together where the records between are at most so many times as many.
+_NEAR = 8
 
 
 def _reader(name: str, rows: str | None) -> Any:
@@ -203,12 +206,20 @@ class Stack:
         For MRC and SPIDER they are made up; poses come from the STAR file beside an MRC file.
         """
         start, stop = self._check(start, stop, self.n_images)
-        parts = [self._file_headers(a, b) for _, a, b in self.runs(start, stop)]
         if self._index is None and self.sections == self.layout.sections:
-            return parts[0]
-        h = np.concatenate(parts) if parts else self._file_headers(0, 0)
+            return self._file_headers(start, stop)
+        h = self._gathered(start, stop)
         set_geometry(h, start, self.objects, self.sections, self.lines, self.pixels, self.layout.type_word)
         return h
+
+    def _gathered(self, start: int, stop: int) -> NDArray:
+        if self._index is not None and stop - start > 16:
+            part = self._index[start:stop]
+            low, high = int(part.min()), int(part.max()) + 1
+            if high - low <= _NEAR * len(part):  # one read of all that lies between, rather than one for each record
+                return self._file_headers(low, high)[part - low]
+        parts = [self._file_headers(a, b) for _, a, b in self.runs(start, stop)]
+        return np.concatenate(parts) if parts else self._file_headers(0, 0)
 
     def _file_headers(self, start: int, stop: int) -> NDArray:
         h = self.reader.headers(start, stop)
