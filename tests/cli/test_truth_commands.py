@@ -9,8 +9,8 @@ from compare import same_bytes
 
 from imagic4d_core.geometry.euler import J_HAND, euler_from_matrix, random_rotations
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
-from imagic4d_core.io.writer import replace_headers
 from imagic4d_core.models import read_models, volume
 from imagic4d_core.rng import rng_for
 

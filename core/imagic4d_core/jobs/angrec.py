@@ -20,8 +20,9 @@ from imagic4d_core.errors import InputError, MismatchError, OutputError, UsageEr
 from imagic4d_core.geometry import sphere
 from imagic4d_core.geometry.euler import angular_distance, random_rotations
 from imagic4d_core.geometry.poses import Poses, fold_of
+from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import Stack, open_stack
-from imagic4d_core.io.writer import output_paths, replace_headers
+from imagic4d_core.io.writer import output_paths
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 from imagic4d_core.recon.fourier import Accumulator, shells_of
 from imagic4d_core.rng import rng_for

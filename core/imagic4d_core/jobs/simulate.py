@@ -15,8 +15,9 @@ from imagic4d_core.forward.project import Projector
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import check_new
 from imagic4d_core.io.header import blank_headers
+from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack
-from imagic4d_core.io.writer import create_stack, output_paths, replace_headers
+from imagic4d_core.io.writer import create_stack, output_paths
 from imagic4d_core.jobs.modelling import is_model_file
 from imagic4d_core.models import project, read_models
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks

@@ -1,0 +1,1 @@
+"""Multivariate statistical analysis: metrics, eigenimages, coordinates, classification."""
