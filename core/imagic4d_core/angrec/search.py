@@ -80,27 +80,55 @@ def make_bank(
     amplitude_filter : float
     """
     h, nr = sampler.n_alpha // 2, sampler.r_max
-    w = radial_weights(nr)
     lines = np.empty((len(sets) * len(directions), h * nr), np.complex64)
     for j, s in enumerate(sets):
         part = lines[j * len(directions) : (j + 1) * len(directions)]
         take_linear(references.grids[s], references.oversampling, directions, sampler.points, part)
-    lines = filter_amplitudes(lines.reshape(-1, h, nr), amplitude_filter)
+    return bank_of_lines(
+        filter_amplitudes(lines.reshape(-1, h, nr), amplitude_filter), sampler.n_alpha, object_radius=object_radius
+    )
+
+
+def bank_of_lines(
+    lines: NDArray[np.complex64], n_alpha: int, *, object_radius: float = 0.45, ramps: NDArray[np.complex64] | None = None,
+    tile: int = TILE,
+) -> Bank:  # fmt: skip
+    """A bank of polar lines.
+
+    Parameters
+    ----------
+    lines : ndarray, shape (d, n_alpha // 2, r), complex64
+        Radii 1..r; scaled in place, by the radial weights and to unit norm.
+    n_alpha : int
+    object_radius : float
+        Radius of the object as a fraction of the box; bounds the angular harmonics.
+    ramps : ndarray, shape (s, n_alpha // 2, r), complex64, optional
+        Each of the lines stands in the bank `s` times, multiplied by these: column ``i * s + j`` is ``lines[i] * ramps[j]``.
+    tile : int
+        Columns per matrix product.
+    """
+    nr = lines.shape[2]
+    w = radial_weights(nr)
     norms = np.sqrt(2 * np.einsum("dhr,r->d", lines.real**2 + lines.imag**2, w, optimize=True))
     lines *= (w / np.where(norms > 0, norms, 1)[:, None, None]).astype(np.float32)
-    count = harmonic_count(nr, sampler.n_alpha, object_radius)
-    f = harmonics(lines, count)
-    fr, fi = f[..., :nr], f[..., nr:]
-
-    def tiles(a: NDArray[np.float32], b: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        both = np.concatenate([a, b], 2).transpose(0, 2, 1)
-        return [np.ascontiguousarray(both[:, :, c : c + TILE]) for c in range(0, both.shape[2], TILE)]
-
+    count = harmonic_count(nr, n_alpha, object_radius)
+    copies = 1 if ramps is None else len(ramps)
+    whole = max(1, tile // copies)
+    real, imag = [], []
+    # a tile of references at a time, as all their copies together may be large
+    for a in range(0, len(lines), whole):
+        part = lines[a : a + whole]
+        if ramps is not None:
+            part = (part[:, None] * ramps).reshape(-1, *lines.shape[1:])
+        f = harmonics(part, count)
+        fr, fi = f[..., :nr], f[..., nr:]
+        real.append(np.ascontiguousarray(np.concatenate([fr, fi], 2).transpose(0, 2, 1)))
+        imag.append(np.ascontiguousarray(np.concatenate([-fi, fr], 2).transpose(0, 2, 1)))
     q = np.arange(count)
-    angle = np.arange(sampler.n_alpha)[:, None] * q * (2 * np.pi / sampler.n_alpha)
-    twice = np.where((q == 0) | (2 * q == sampler.n_alpha), 1.0, 2.0) / sampler.n_alpha
+    angle = np.arange(n_alpha)[:, None] * q * (2 * np.pi / n_alpha)
+    twice = np.where((q == 0) | (2 * q == n_alpha), 1.0, 2.0) / n_alpha
     basis = np.concatenate([np.cos(angle) * twice, -np.sin(angle) * twice], 1).astype(np.float32)
-    return Bank(lines, norms.astype(np.float32), sampler.n_alpha, tiles(fr, fi), tiles(-fi, fr), basis)
+    return Bank(lines, norms.astype(np.float32), n_alpha, real, imag, basis)
 
 
 def search(bank: Bank, variants: list[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
