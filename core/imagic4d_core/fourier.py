@@ -80,14 +80,14 @@ def crop_rfftn(f: NDArray, shape: Sequence[int], new: Sequence[int]) -> NDArray:
     return out
 
 
-def rfftn(x: NDArray, ndim: int) -> NDArray[np.complexfloating]:
-    """Real FFT over the last `ndim` axes with the origin at index 0 (no centring)."""
-    return _fft.rfftn(x, axes=_axes(ndim))
+def rfftn(x: NDArray, ndim: int, *, workers: int = 1) -> NDArray[np.complexfloating]:
+    """Real FFT over the last `ndim` axes with the origin at index 0 (no centring); the same bytes for any number of `workers`."""
+    return _fft.rfftn(x, axes=_axes(ndim), workers=workers)
 
 
-def irfftn(f: NDArray, shape: Sequence[int]) -> NDArray[np.floating]:
+def irfftn(f: NDArray, shape: Sequence[int], *, workers: int = 1) -> NDArray[np.floating]:
     """Inverse real FFT over the last ``len(shape)`` axes with the origin at index 0 (no centring)."""
-    return _fft.irfftn(f, s=tuple(shape), axes=_axes(len(shape)))
+    return _fft.irfftn(f, s=tuple(shape), axes=_axes(len(shape)), workers=workers)
 
 
 def padded_rfft3(v: NDArray, size: int, keep: int) -> NDArray[np.complexfloating]:
@@ -159,3 +159,13 @@ def half_frequencies(n: int) -> np.ndarray:
 def line_rfft(x: NDArray) -> NDArray[np.complexfloating]:
     """Half spectrum along axis 1, origin at index 0."""
     return _fft.rfft(x, axis=1)
+
+
+def rfft_lines(x: NDArray, axis: int) -> NDArray[np.complexfloating]:
+    """Half spectra along one axis, origin at index 0."""
+    return _fft.rfft(x, axis=axis)
+
+
+def irfft_lines(f: NDArray, n: int, axis: int) -> NDArray[np.floating]:
+    """Inverse of `rfft_lines`, `n` the real-space length."""
+    return _fft.irfft(f, n=n, axis=axis)
