@@ -62,6 +62,12 @@ TABLE: dict[str, Entry] = {
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
     "copy": Entry(_C + "copy:cli.images", "Images", "Copy images, with their headers.", ("copy-image",)),
     "threed-copy": Entry(_C + "copy:cli.volumes", "Volumes", "Copy volumes, with their headers."),
+    "filter": Entry(
+        _C + "filter:cli",
+        "Images",
+        "Filter images or volumes: low-, high- and band-pass, B-factor.",
+        ("threed-filter", "filter-image", "band-pass"),
+    ),
     "convert": Entry(_C + "convert:cli", "Files", "Convert between IMAGIC and MRC, and from SPIDER.", ("em2em",)),
     "validate": Entry(_C + "validate:cli", "Files", "Check files against the rules of their format."),
     "simulate": Entry(_C + "simulate:cli", "Truth and comparison", "Simulate images with known truth from one or several 3Ds."),

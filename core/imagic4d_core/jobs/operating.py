@@ -97,6 +97,24 @@ def box_of(stack: Stack) -> tuple[int, ...]:
     return stack.shape[1:] if stack.is_volumes else stack.shape[2:]
 
 
+def unit_of(src: str | os.PathLike, loc: Locations | None = None) -> tuple[str, float | None]:
+    """"volumes" or "images", whichever the file holds (for commands that take both), and the pixel size in angstrom."""
+    with open_stack(src, loc) as stack:
+        return "volumes" if stack.layout.is_volumes else "images", stack.pixel_size
+
+
+def inner_threads(stack: Stack, threads: int | None = None) -> int:
+    """Threads that the operation itself may use: what is left over when there are fewer blocks than threads."""
+    step = max(1, BLOCK_BYTES // (4 * int(np.prod(box_of(stack)))))
+    return max(1, thread_count(threads) // max(1, -(-stack.objects // step)))
+
+
+def in_order(comm: Comm, found: dict[int, Any]) -> list[Any]:
+    """What the blocks of all ranks found, keyed by the number of their first object, in that order."""
+    parts = [item for part in comm.allgather(list(found.items())) for item in part]
+    return [value for _, value in sorted(parts, key=lambda item: item[0])]
+
+
 def operate(
     src: str | os.PathLike, dst: str | os.PathLike, operation: Operation, *, what: str, unit: str, loc: Locations | None = None,
     box: Sequence[int] | Callable[[tuple[int, ...]], Sequence[int]] | None = None,
