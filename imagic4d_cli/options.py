@@ -103,6 +103,15 @@ mask_radius = option("--mask-radius", type=types.RADIUS, metavar="R", help="Mask
 max_frequency = option(
     "--max-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency used: fraction of Nyquist, or 12A in ångström."
 )
+box = option("--box", type=types.SIZES, metavar="L[,P[,Z]]", help="Box: lines, pixels, sections; one number: all sides.")
+fill = option(
+    "--fill", type=types.FILL, default="edge", metavar="edge|mean|D",
+    help="Of pixels from outside: mean of the outermost pixels, mean of all, or a density.",
+)  # fmt: skip
+interpolation = option(
+    "--interpolation", default="spline", help="Cubic B-spline, linear, next pixel, or Fourier shifts of lines.",
+    type=types.Words("spline", "bilinear", "nearest", "fourier", imagic={"SINC": "fourier", "SMITH": "spline"}),
+)  # fmt: skip
 
 SHARED = frozenset(_declared)
 """Names of the options declared in this module: the keys allowed at the top level of im4d.toml. Keep this line last."""

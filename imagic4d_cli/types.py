@@ -157,9 +157,66 @@ class Words(click.ParamType):
         return [CompletionItem(word) for word in self.ours if word.startswith(incomplete.lower())]
 
 
+class Sizes(click.ParamType):
+    """``64``, ``64,80`` or ``64,80,96`` (lines, pixels, sections): a tuple of one to three whole numbers."""
+
+    name = "sizes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if not isinstance(value, str):
+            return tuple(value) if isinstance(value, tuple | list) else (int(value),)
+        parts = re.split(r"[,x;]", value.strip())
+        if not 1 <= len(parts) <= 3 or not all(p.strip().isdigit() and int(p) > 0 for p in parts):
+            self.fail(f"{value!r} is not a box: give 64, or 64,80 (lines, pixels), or 64,80,96 (and sections)", param, ctx)
+        return tuple(int(p) for p in parts)
+
+
+class Numbers(click.ParamType):
+    """Numbers with commas between, such as ``1.5,-2``; the job says how many it needs."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if not isinstance(value, str):
+            return tuple(value) if isinstance(value, tuple | list) else (float(value),)
+        try:
+            found = tuple(float(p) for p in re.split(r"[,;]", value))
+        except ValueError:
+            found = ()
+        if not found or not all(abs(x) < float("inf") for x in found):
+            self.fail(f"{value!r} is not a list of numbers such as 1.5,-2", param, ctx)
+        return found
+
+
+class Fill(click.ParamType):
+    """What fills in for pixels that are not there: ``edge``, ``mean`` or a number."""
+
+    name = "fill"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        text = str(value).strip().lower()
+        if text in ("edge", "mean"):
+            return text
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not abs(number) < float("inf"):
+            self.fail(f"{value!r} is neither edge nor mean nor a density", param, ctx)
+        return number
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(word) for word in ("edge", "mean", "0") if word.startswith(incomplete.lower())]
+
+
 SOURCE = FileName()
 TARGET = FileName()
 LOCATIONS = Locations()
 RADIUS = Radius()
 FREQUENCY = FrequencyType()
 SYMMETRY = Symmetry()
+SIZES = Sizes()
+NUMBERS = Numbers()
+FILL = Fill()
