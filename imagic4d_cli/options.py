@@ -100,6 +100,10 @@ max_shift = option(
     "--max-shift", type=types.RADIUS, metavar="PX", help="Largest shift searched, in pixels; below 1 a fraction of half the box."
 )
 mask_radius = option("--mask-radius", type=types.RADIUS, metavar="R", help="Mask radius in pixels; below 1 of half the box.")
+falloff = option(
+    "--falloff", type=types.RADIUS, metavar="W", help="Width of a mask's soft edge, outside the radius, in pixels; below 1 of half the box."
+)
+mask_file = option("--mask", type=types.SOURCE, metavar="FILE", help="Mask, 0 to 1, of the same box.")
 max_frequency = option(
     "--max-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency used: fraction of Nyquist, or 12A in ångström."
 )

@@ -62,6 +62,17 @@ TABLE: dict[str, Entry] = {
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
     "copy": Entry(_C + "copy:cli.images", "Images", "Copy images, with their headers.", ("copy-image",)),
     "threed-copy": Entry(_C + "copy:cli.volumes", "Volumes", "Copy volumes, with their headers."),
+    "arithmetic": Entry(
+        _C + "arithmetic:cli.images",
+        "Images",
+        "Arithmetic with the densities of images: constants, thresholds, functions, masks, formulas.",
+        ("arithmetic-with-image",),
+    ),
+    "threed-arithmetic": Entry(
+        _C + "arithmetic:cli.volumes",
+        "Volumes",
+        "Arithmetic with the densities of volumes: constants, thresholds, functions, masks, formulas.",
+    ),
     "filter": Entry(
         _C + "filter:cli",
         "Images",

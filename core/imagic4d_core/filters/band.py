@@ -86,7 +86,7 @@ class Band:
         if self.low is None and self.high is None and not self.bfactor:
             raise UsageError("no filter: give --high-pass, --low-pass or both, or --b-factor")
         if self.low is not None and self.high is not None and not self.low < self.high:
-            raise UsageError(f"the band is empty: the high-pass at {self.low:g} of Nyquist is not below the low-pass at {self.high:g}")
+            raise UsageError(f"the band is empty: high-pass at {self.low:g} of Nyquist, low-pass at {self.high:g}")
         if not 0 <= self.remaining <= 1:
             raise UsageError(f"remaining low-frequency transmission {self.remaining:g}: give a number from 0 to 1")
         if self.bfactor and not self.pixel_size:

@@ -1,0 +1,215 @@
+"""Arithmetic with the densities of images or volumes.
+
+Functions take arrays (n, *box) of two or three axes and work in place where they can, in pieces that stay in the cache.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core.errors import InputError
+from imagic4d_core.expression import Expression
+from imagic4d_core.masks.shapes import axes_of
+
+#: Densities worked on at a time.
+CHUNK = 1 << 16
+#: Names that a formula may use.
+NAMES = ("a", "x", "y", "z", "r", "i", "mean", "sigma", "min", "max")
+_OF_OBJECT = {"mean", "sigma", "min", "max"}
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """An operation on each density by itself.
+
+    Attributes
+    ----------
+    run : callable
+        (densities, value, out) -> None.
+    said : str
+        For the summary; ``{v}`` stands for the value.
+    value : bool
+        Whether it needs a value.
+    complex : bool
+        Whether it means something for complex densities.
+    """
+
+    run: Callable[[NDArray, float, NDArray], object]
+    said: str
+    value: bool = False
+    complex: bool = False
+
+
+def _binary(a: NDArray, v: float, out: NDArray) -> None:
+    out[...] = a > v
+
+
+def _power(a: NDArray, v: float, out: NDArray) -> None:
+    np.square(a, out=out) if v == 2 else np.power(a, np.float32(v), out=out)
+
+
+OPERATIONS: dict[str, Pointwise] = {
+    "add": Pointwise(lambda a, v, out: np.add(a, v, out=out), "{v} added", True, True),
+    "multiply": Pointwise(lambda a, v, out: np.multiply(a, v, out=out), "multiplied by {v}", True, True),
+    "power": Pointwise(_power, "to the power of {v}", True),
+    "threshold-below": Pointwise(lambda a, v, out: np.maximum(a, v, out=out), "densities below {v} set to {v}", True),
+    "threshold-above": Pointwise(lambda a, v, out: np.minimum(a, v, out=out), "densities above {v} set to {v}", True),
+    "binary": Pointwise(_binary, "1 above {v}, else 0", True),
+    "invert": Pointwise(lambda a, v, out: np.negative(a, out=out), "contrast inverted", False, True),
+    "abs": Pointwise(lambda a, v, out: np.abs(a, out=out), "absolute values"),
+    "square": Pointwise(lambda a, v, out: np.square(a, out=out), "squared", False, True),
+    "sqrt": Pointwise(lambda a, v, out: np.sqrt(a, out=out), "square root"),
+    "exp": Pointwise(lambda a, v, out: np.exp(a, out=out), "exponential"),
+    "log": Pointwise(lambda a, v, out: np.log(a, out=out), "natural logarithm"),
+    "log10": Pointwise(lambda a, v, out: np.log10(a, out=out), "decimal logarithm"),
+}
+
+
+def _pieces(size: int) -> Iterator[slice]:
+    for start in range(0, size, CHUNK):
+        yield slice(start, start + CHUNK)
+
+
+def pointwise(data: NDArray, name: str, value: float = 0.0) -> NDArray:
+    """One of `OPERATIONS` on every density, in place.
+
+    Parameters
+    ----------
+    data : ndarray, float32 or complex64
+    name : str
+    value : float
+
+    Notes
+    -----
+    Densities without a value (logarithm of 0, root of a negative number) become NaN or infinite: see `first_undefined`.
+    """
+    operation = OPERATIONS[name]
+    flat = np.ascontiguousarray(data).reshape(-1)
+    v = data.dtype.type(value)
+    with np.errstate(all="ignore"):
+        for piece in _pieces(flat.size):
+            operation.run(flat[piece], v, flat[piece])
+    return flat.reshape(data.shape)
+
+
+def first_undefined(data: NDArray) -> int | None:
+    """Number (from 0) of the first object, shape (n, *box), with a density that is not finite; None where all are."""
+    for k, one in enumerate(data):
+        if not np.isfinite(np.sum(one.reshape(-1), dtype=one.dtype)) and not np.isfinite(one).all():
+            return k
+    return None
+
+
+def evaluate(
+    data: NDArray[np.float32], formula: Expression, start: int, box: Sequence[int], plane: bool = False
+) -> NDArray[np.float32]:
+    """The value of a formula for every density, in place.
+
+    Parameters
+    ----------
+    data : ndarray, shape (n, *box), float32
+        With ``plane``, single sections of volumes, shape (n, 1, lines, pixels).
+    formula : Expression
+        Of `NAMES`: a the density; x, y, z the place along lines, pixels and sections from the centre, and r the distance from
+        it, in pixels; i the location (from 1); mean, sigma, min, max of the image or volume.
+    start : int
+        0-based number of the first object, or section.
+    box : sequence of int
+        (lines, pixels) or (sections, lines, pixels) of an object.
+    plane : bool
+        Objects come section by section.
+    """
+    axes = dict(zip(("z", "x", "y")[-len(box) :], axes_of(box), strict=True))
+    axes.setdefault("z", np.zeros((1,) * len(box), np.float32))
+    out = data if data.flags.c_contiguous else data.copy()
+    for k, one in enumerate(out):
+        number, section = divmod(start + k, box[0]) if plane else (start + k, None)
+        z = axes["z"] if section is None else axes["z"][section : section + 1]
+        known = {"i": np.float32(number + 1), **_of_object(one, formula.names)}
+        lines = one.reshape(-1, one.shape[-1])
+        whole = np.broadcast_to(z, (*one.shape[:-1], 1)).reshape(-1, 1)
+        x = np.broadcast_to(axes["x"], (*one.shape[:-1], 1)).reshape(-1, 1)
+        y = axes["y"].reshape(1, -1)
+        step = max(1, CHUNK // lines.shape[1])
+        for first in range(0, len(lines), step):
+            piece = slice(first, first + step)
+            known.update(a=lines[piece], x=x[piece], y=y, z=whole[piece])
+            if "r" in formula.names:
+                known["r"] = np.sqrt(np.square(x[piece]) + np.square(y) + np.square(whole[piece]))
+            lines[piece] = formula(**known)
+    return out
+
+
+def _of_object(one: NDArray[np.float32], names: frozenset[str]) -> dict[str, np.float32]:
+    if not names & _OF_OBJECT:
+        return {}
+    mean = np.mean(one, dtype=np.float64)
+    return {
+        "mean": np.float32(mean), "sigma": np.float32(np.std(one, dtype=np.float64)) if "sigma" in names else np.float32(0),
+        "min": one.min(), "max": one.max(),
+    }  # fmt: skip
+
+
+def needs_whole_object(formula: Expression) -> bool:
+    """Whether a formula asks for statistics, so that volumes cannot be worked on section by section."""
+    return bool(formula.names & _OF_OBJECT)
+
+
+def mirrored(data: NDArray, axis: str) -> NDArray:
+    """Mirror image about the centre ``N // 2`` of an axis, so that the centre stays where it is.
+
+    Parameters
+    ----------
+    data : ndarray, shape (n, [sections,] lines, pixels)
+    axis : {"x", "y", "z"}
+        Along lines (top to bottom), pixels (left to right), sections.
+
+    Notes
+    -----
+    Along an axis of even size the first line has no partner (its mirror image lies outside) and stays where it is.
+    """
+    k = {"y": -1, "x": -2, "z": -3}[axis]
+    n = data.shape[k]
+    order = (2 * (n // 2) - np.arange(n)) % n
+    return np.take(data, order, axis=k)
+
+
+def masked(data: NDArray, mask: NDArray[np.float32], level: float | str = 0.0) -> NDArray:
+    """Densities inside a mask, and a level outside: ``level + (a - level) * mask``, in place.
+
+    Parameters
+    ----------
+    data : ndarray, shape (n, *box)
+    mask : ndarray, shape (*box), 0 to 1
+    level : float or "mean"
+        ``"mean"``: the mean of the densities outside (mask below one half), for each object.
+    """
+    if level == "mean":
+        outside = mask < 0.5
+        for one in data:
+            here = one[outside].mean(dtype=np.float64) if outside.any() else 0.0
+            _masked_piece(one, mask, one.dtype.type(here))
+        return data
+    for one in data:
+        _masked_piece(one, mask, data.dtype.type(level))
+    return data
+
+
+def _masked_piece(one: NDArray, mask: NDArray[np.float32], level: float) -> None:
+    a, m = one.reshape(-1), np.broadcast_to(mask, one.shape).reshape(-1)
+    for piece in _pieces(a.size):
+        if level:
+            a[piece] -= level
+        a[piece] *= m[piece]
+        if level:
+            a[piece] += level
+
+
+def undefined_error(path: object, location: int, unit: str, what: str) -> InputError:
+    """The message for densities that an operation cannot give a value."""
+    return InputError(
+        f"{path}: {unit} {location} has densities without a value for '{what}' (it is not a finite number there); "
+        "set a threshold first, or give an expression such as --expr 'log(max(a, 1e-6))'"
+    )
