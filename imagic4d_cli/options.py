@@ -43,6 +43,18 @@ src = source()
 dst = target()
 srcs = source("srcs", "INPUT...", nargs=-1, required=True)
 rundir = target("rundir", "RUNDIR", "Folder for the run; made when it is not there.")
+def _assignments(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """``[OUTPUT] WORD=VALUE...``: what stands at the place of the output may be an assignment already."""
+    first = ctx.params.get("dst")
+    if first is not None and "=" in first and "/" not in first.partition("=")[0]:
+        ctx.params["dst"] = None
+        return (first, *value)
+    return value
+
+
+assignments = click.argument(
+    "assignments", metavar="WORD=VALUE...", nargs=-1, callback=_assignments, help="What to set; VALUE may be a formula of words."
+)
 dst_optional = target("dst", "[OUTPUT]", "Output; without it the headers of the input are replaced.", required=False)
 
 
@@ -92,6 +104,24 @@ size = option("--size", type=click.IntRange(4), default=64, metavar="PX", help="
 number = option("--number", type=click.IntRange(1), metavar="N", help="How many to make.")
 volumes = option("--volumes", type=click.IntRange(1), metavar="K", help="Number of 3Ds.")
 min_images = option("--min-images", type=click.IntRange(0), default=0, metavar="N", help="Leave out 3Ds of fewer images.")
+
+counted = option(
+    "--what", type=types.Words("images", "volumes"), help="What is copied, changed or counted; default: volumes of such a file."
+)
+where = option("--where", metavar="EXPR", help="Only those whose header words fulfil this, such as 'ccc > 0.3 and ref3d == 2'.")
+words = option("--word", "words", multiple=True, metavar="LIST", help="Header words by name or number: REF3D, 116;117;118.")
+
+word_names = click.argument("words", metavar="WORD...", nargs=-1, required=True, help="Header words by name or number.")
+words_to_wipe = option(
+    "--word", "words", multiple=True, required=True, metavar="LIST", help="Groups and words: ALL, SHIFT, EULER, MSA, THREED, 104."
+)
+plt_option = option(
+    "--option", type=types.Words(
+        "euler", "shift", "msa", "threed", "index",
+        imagic={"MSA/CLASSIFICATION": "msa", "CLASSIFICATION": "msa", "INDEX/LABEL": "index", "LABEL": "index"},
+    ), default="euler", help="Which words: of Euler angles, shifts, classes, 3Ds, or those of --word.",
+)  # fmt: skip
+locations = option("--locations/--no-locations", default=None, help="Location numbers in the first column of the PLT file.")
 
 # geometry
 symmetry = option("--symmetry", type=types.SYMMETRY, default="C1", metavar="G", help="Point group: C1, C4, D2, T, O, I.")

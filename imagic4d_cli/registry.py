@@ -49,7 +49,6 @@ TABLE: dict[str, Entry] = {
     ),
     "moves": Entry(_C + "moves:cli", "The 4D scheme", "Say how far two iterations differ, and whether that is convergence."),
     "chance": Entry(_C + "chance:cli", "The 4D scheme", "Judge whether poses and memberships are above chance."),
-    "takeover": Entry(_C + "takeover:cli", "The 4D scheme", "Give images the poses that stand in the headers of another file."),
     "recon": Entry(
         _C + "recon:cli", "The 4D scheme", "Reconstruct one 3D, or one for every 3D membership.", ("threed-reconstruction",)
     ),
@@ -78,6 +77,24 @@ TABLE: dict[str, Entry] = {
         "Images",
         "Filter images or volumes: low-, high- and band-pass, B-factor.",
         ("threed-filter", "filter-image", "band-pass"),
+    ),
+    "excopy": Entry(
+        _C + "excopy:cli",
+        "Files",
+        "Copy chosen images or volumes in a chosen order, with their headers.",
+        ("exclusive-copy",),
+    ),
+    "header show": Entry(_C + "header_show:cli", "Files", "Show header words: all of one image, or some of a whole stack."),
+    "header get": Entry(_C + "header_get:cli", "Files", "Print values of header words, for scripts."),
+    "header set": Entry(_C + "header_set:cli", "Files", "Set header words."),
+    "header wipe": Entry(_C + "header_wipe:cli", "Files", "Clear header words."),
+    "header plt-out": Entry(_C + "header_plt_out:cli", "Files", "Write header words to a PLT file."),
+    "header plt-in": Entry(_C + "header_plt_in:cli", "Files", "Set header words from a PLT file."),
+    "header takeover": Entry(
+        _C + "header_takeover:cli",
+        "Files",
+        "Give images the poses that stand in the headers of another file.",
+        ("takeover",),
     ),
     "convert": Entry(_C + "convert:cli", "Files", "Convert between IMAGIC and MRC, and from SPIDER.", ("em2em",)),
     "validate": Entry(_C + "validate:cli", "Files", "Check files against the rules of their format."),

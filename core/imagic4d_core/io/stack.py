@@ -208,11 +208,13 @@ class Stack:
         start, stop = self._check(start, stop, self.n_images)
         if self._index is None and self.sections == self.layout.sections:
             return self._file_headers(start, stop)
-        h = self._gathered(start, stop)
+        h = self.file_headers(start, stop)
         set_geometry(h, start, self.objects, self.sections, self.lines, self.pixels, self.layout.type_word)
         return h
 
-    def _gathered(self, start: int, stop: int) -> NDArray:
+    def file_headers(self, start: int = 0, stop: int | None = None) -> NDArray:
+        """As `headers`, but numbered and counted as in the file, not as in this view."""
+        start, stop = self._check(start, stop, self.n_images)
         if self._index is not None and stop - start > 16:
             part = self._index[start:stop]
             low, high = int(part.min()), int(part.max()) + 1

@@ -1,4 +1,4 @@
-"""How far two iterations differ, and whether that is convergence; poses taken over from one file to another."""
+"""How far two iterations differ, and whether that is convergence."""
 
 import os
 from dataclasses import dataclass
@@ -10,8 +10,7 @@ from imagic4d_core.errors import MismatchError
 from imagic4d_core.fsc import shell_curves
 from imagic4d_core.geometry.euler import angular_distance
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.stack import open_stack, replace_headers
-from imagic4d_core.parallel import SERIAL, Comm
+from imagic4d_core.io.stack import open_stack
 
 #: Convergence: share of images that change 3D, median change of Euler angles in degrees, change of FSC 0.5 in shells.
 MOVED, TURNED, SHELLS = 0.01, 1.5, 1.0
@@ -90,45 +89,3 @@ def moves(before: str, after: str, *, halves_before: str | None = None, halves_a
         change = float(np.max(np.abs(np.subtract(x, y)))) if len(x) == len(y) else float("inf")
     ok = moved < MOVED and turned < TURNED and (change is None or change < SHELLS)
     return Moves(len(pa), moved, turned, change, bool(ok))
-
-
-@dataclass
-class TakenOver:
-    """Poses taken over."""
-
-    images: int
-    output: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return self.__dict__.copy()
-
-    def lines(self) -> list[str]:
-        """For people."""
-        return [f"{self.output}: poses of {self.images} images taken over"]
-
-
-def takeover(src: str, poses_from: str, dst: str, *, overwrite: bool = False, comm: Comm = SERIAL, **_: Any) -> TakenOver:
-    """Give images the poses (and the active flags) in the headers of another file, image by image.
-
-    Parameters
-    ----------
-    src, dst : path
-        Images; the same densities (hard link) with new headers.
-    poses_from : path
-        As many images.
-
-    Raises
-    ------
-    InputError, MismatchError, OutputError
-    """
-    with open_stack(src, what="images") as images, open_stack(poses_from, what="images") as other:
-        headers, theirs = images.headers(), other.headers()
-    if len(headers) != len(theirs):
-        raise MismatchError(f"{poses_from}: {len(theirs)} images, but {src} has {len(headers)}; as many are needed")
-    headers["ACTIVE"] = theirs["ACTIVE"]
-    Poses.from_headers(theirs).into_headers(headers)
-    if comm.rank == 0:
-        replace_headers(src, headers, dst, overwrite=overwrite)
-    comm.barrier()
-    return TakenOver(len(headers), os.fspath(dst))

@@ -19,10 +19,10 @@ from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.angrec import angrec
-from imagic4d_core.jobs.moves import takeover
 from imagic4d_core.jobs.prepare import prepare
 from imagic4d_core.jobs.recon import recon
 from imagic4d_core.jobs.regroup import regroup
+from imagic4d_core.jobs.takeover import takeover
 from imagic4d_core.units import Frequency, as_fraction
 
 JOBS: dict[str, Callable[..., Any]] = {

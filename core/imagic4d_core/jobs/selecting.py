@@ -189,9 +189,7 @@ def _ordered(
     if operation != "sort" or by is None:
         return index
     word = _criterion(by)
-    parts = [
-        word_values(headers_of(stack, index[start : start + _HEADERS]), word) for start in range(0, len(index), _HEADERS)
-    ]
+    parts = [word_values(headers_of(stack, index[start : start + _HEADERS]), word) for start in range(0, len(index), _HEADERS)]
     values = np.concatenate(parts) if parts else np.empty(0)
     if values.dtype.kind == "U":
         raise UsageError(f"word {label_of(word)} is a text; sort by a word that holds numbers")
