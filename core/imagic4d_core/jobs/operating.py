@@ -98,7 +98,7 @@ def box_of(stack: Stack) -> tuple[int, ...]:
 
 
 def unit_of(src: str | os.PathLike, loc: Locations | None = None) -> tuple[str, float | None]:
-    """"volumes" or "images", whichever the file holds (for commands that take both), and the pixel size in angstrom."""
+    """ "volumes" or "images", whichever the file holds (for commands that take both), and the pixel size in angstrom."""
     with open_stack(src, loc) as stack:
         return "volumes" if stack.layout.is_volumes else "images", stack.pixel_size
 
@@ -118,7 +118,7 @@ def in_order(comm: Comm, found: dict[int, Any]) -> list[Any]:
 def operate(
     src: str | os.PathLike, dst: str | os.PathLike, operation: Operation, *, what: str, unit: str, loc: Locations | None = None,
     box: Sequence[int] | Callable[[tuple[int, ...]], Sequence[int]] | None = None,
-    pixel_scale: float | Callable[..., float] = 1.0, dtype: Any = np.float32, takes_complex: bool = False,
+    pixel_scale: float | Callable[..., float] = 1.0, pixel_size: float | None = None, dtype: Any = np.float32, takes_complex: bool = False,
     by_section: bool = False, finite: bool = True, overwrite: bool = False, comm: Comm = SERIAL, threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Operated:  # fmt: skip
@@ -138,6 +138,8 @@ def operate(
         Box of the output; default: as the input.
     pixel_scale : float, or function of the input's box
         Pixel size of the output over that of the input.
+    pixel_size : float, optional
+        Pixel size of the input, angstrom, in place of what it says itself.
     dtype : dtype
         Of the output.
     takes_complex : bool
@@ -163,7 +165,8 @@ def operate(
         if len(new) != len(old):
             raise MismatchError(f"{stack.path}: holds {unit} of {len(old)} dimensions, the output has {len(new)}")
         scale = pixel_scale(old) if callable(pixel_scale) else pixel_scale
-        size = stack.pixel_size * scale if stack.pixel_size else None
+        own = pixel_size or stack.pixel_size
+        size = own * scale if own else None
         planes = stack.sections if len(old) == 3 else 1
         out_planes = new[0] if len(new) == 3 else 1
         objects, sections = stack.objects, out_planes
@@ -204,3 +207,37 @@ def operate(
             what, str(stack.path), str(writer.path), writer.objects, writer.sections, writer.lines, writer.pixels, {},
             list(stack.notes),
         )  # fmt: skip
+
+
+def survey(
+    src: str | os.PathLike, look: Callable[[NDArray, NDArray, int], Any], *, unit: str, loc: Locations | None = None,
+    takes_complex: bool = False, comm: Comm = SERIAL, threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Any]:  # fmt: skip
+    """What a function finds in the blocks of a file, in order, on every rank; nothing is written.
+
+    Parameters
+    ----------
+    look : callable
+        (data, headers, start) as an `Operation`; what it returns is small and can be sent to other ranks.
+    src, unit, loc, takes_complex, comm, threads, progress
+        As `operate`.
+
+    Returns
+    -------
+    list
+        One result for each block; blocks do not depend on ranks or threads.
+    """
+    with open_unit(src, unit, loc) as stack:
+        box = box_of(stack)
+        plane = stack.sections if len(box) == 3 else 1
+        step = max(1, BLOCK_BYTES // (4 * int(np.prod(box))))
+
+        def block(span: tuple[int, int]) -> tuple[int, Any]:
+            start, stop = span
+            a, b = start * plane, stop * plane
+            raw = stack.read_complex(a, b) if takes_complex and stack.is_complex else stack.read(a, b)
+            headers = stack.headers(a, b).reshape(stop - start, plane)
+            return start, look(raw.reshape(stop - start, *box), headers, start)
+
+        return in_order(comm, dict(map_blocks(block, comm.blocks(stack.objects, step), thread_count(threads), progress)))
