@@ -131,7 +131,7 @@ max_shift = option(
 )
 mask_radius = option("--mask-radius", type=types.RADIUS, metavar="R", help="Mask radius in pixels; below 1 of half the box.")
 falloff = option(
-    "--falloff", type=types.RADIUS, metavar="W", help="Width of a mask's soft edge, outside the radius, in pixels; below 1 of half the box."
+    "--falloff", type=types.RADIUS, metavar="W", help="Width of a mask's soft edge beyond the radius; units as there."
 )
 mask_file = option("--mask", type=types.SOURCE, metavar="FILE", help="Mask, 0 to 1, of the same box.")
 max_frequency = option(

@@ -72,6 +72,27 @@ TABLE: dict[str, Entry] = {
         "Volumes",
         "Arithmetic with the densities of volumes: constants, thresholds, functions, masks, formulas.",
     ),
+    "two-images": Entry(
+        _C + "two_images:cli.images",
+        "Images",
+        "Combine two files of images pixel by pixel, or compare them.",
+        ("two-image-operations",),
+    ),
+    "threed-two-volumes": Entry(
+        _C + "two_images:cli.volumes",
+        "Volumes",
+        "Combine two files of volumes pixel by pixel, or compare them.",
+        ("threed-two-volumes-operations",),
+    ),
+    "norm-variance": Entry(
+        _C + "norm_variance:cli.images",
+        "Images",
+        "Give images mean 0 and a wanted standard deviation, whole or under a mask.",
+        ("norm-variance-image",),
+    ),
+    "threed-norm-variance": Entry(
+        _C + "norm_variance:cli.volumes", "Volumes", "Give volumes mean 0 and a wanted standard deviation, whole or under a mask."
+    ),
     "filter": Entry(
         _C + "filter:cli",
         "Images",

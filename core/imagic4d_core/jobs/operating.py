@@ -118,8 +118,9 @@ def in_order(comm: Comm, found: dict[int, Any]) -> list[Any]:
 def operate(
     src: str | os.PathLike, dst: str | os.PathLike, operation: Operation, *, what: str, unit: str, loc: Locations | None = None,
     box: Sequence[int] | Callable[[tuple[int, ...]], Sequence[int]] | None = None,
-    pixel_scale: float | Callable[..., float] = 1.0, pixel_size: float | None = None, dtype: Any = np.float32, takes_complex: bool = False,
-    by_section: bool = False, finite: bool = True, overwrite: bool = False, comm: Comm = SERIAL, threads: int | None = None,
+    pixel_scale: float | Callable[..., float] = 1.0, pixel_size: float | None = None, dtype: Any = np.float32,
+    takes_complex: bool = False, by_section: bool = False, finite: bool = True, overwrite: bool = False, comm: Comm = SERIAL,
+    threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Operated:  # fmt: skip
     """Read objects, work on them, write them; memory is bounded by the block, not by the file.
