@@ -120,8 +120,7 @@ def operate(
     box: Sequence[int] | Callable[[tuple[int, ...]], Sequence[int]] | None = None,
     pixel_scale: float | Callable[..., float] = 1.0, pixel_size: float | None = None, dtype: Any = np.float32,
     takes_complex: bool = False, by_section: bool = False, finite: bool = True, overwrite: bool = False, comm: Comm = SERIAL,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Operated:  # fmt: skip
     """Read objects, work on them, write them; memory is bounded by the block, not by the file.
 
