@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputError
 from imagic4d_core.io import atomic, imagic, mrc, star
 from imagic4d_core.io import header as hdr
-from imagic4d_core.io.layout import read_into, row_order, write_at
+from imagic4d_core.io.layout import read_into, reserve, row_order, write_at
+from imagic4d_core.io.statistics import image_statistics, volume_statistics
 from imagic4d_core.parallel import SERIAL
 
 _MRC_ENDS = (".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".ali")
@@ -45,21 +46,13 @@ def output_paths(path: str | os.PathLike) -> list[Path]:
     return [img, hed]
 
 
-def _statistics(images: NDArray) -> NDArray[np.float64]:
-    """Mean, variance, minimum, maximum of each image; each depends on that image's densities only, bit for bit."""
-    out = np.empty((len(images), 4))
-    for k, image in enumerate(images):
-        x = (np.abs(image) if image.dtype.kind == "c" else image).astype(np.float64).ravel()
-        mean = x.sum() / x.size
-        out[k] = mean, np.square(x - mean).sum() / x.size, x.min(), x.max()
-    return out
-
-
 class StackWriter:
     """A file being written. Made by `create_stack`; a context manager.
 
-    On a clean exit counts and statistics are filled in, files are flushed to the device and renamed together; after an
-    exception nothing remains. `write` and `set_headers` may be called by any rank and thread on disjoint images.
+    On a clean exit what is missing in the headers is filled in and the files are renamed together; after an exception nothing
+    remains. Files that take the place of others are flushed to the device before; new ones are brought there by the system in its
+    own time, as with cp. `write` and `set_headers` may be called by any rank and thread on disjoint images; headers that come
+    after their densities are touched only once.
 
     Attributes
     ----------
@@ -87,12 +80,12 @@ class StackWriter:
         self.nblocks = nblocks if self.format == "IMAGIC" else 1
         self.offset = 1024 if self.format == "MRC" else 0
         self.plane = self.lines * self.pixels * self.dtype.itemsize
-        #: per image: mean, variance, minimum, maximum, and 1 = written, statistics known, 2 = copied, keep the header's
-        self._seen = np.zeros((self.n_images, 5))
-        self._sync = True
+        #: per image: mean, variance, minimum, maximum; 1 = written, statistics known, 2 = copied, keep the header's;
+        #: 1 = header written, 2 = with its statistics
+        self._seen = np.zeros((self.n_images, 6))
         #: MRC header statistics (minimum, maximum, mean, rms) to keep where densities were copied byte by byte
         self.statistics: tuple[float, float, float, float] | None = None
-        names = self._on_root(self._make_temps)
+        names, self._created = self._on_root(lambda: (self._make_temps(), hdr.creation_time()))
         self._data_tmp, self._head_tmp = names
         self._data_fd = os.open(self._data_tmp, os.O_RDWR)
         self._head_fd = os.open(self._head_tmp, os.O_RDWR)
@@ -136,8 +129,8 @@ class StackWriter:
             atomic.discard([data])
             raise
         try:
-            os.truncate(data, self.offset + self.n_images * self.plane)
-            os.truncate(head, self.n_images * self.nblocks * hdr.RECORD)
+            reserve(data, self.offset + self.n_images * self.plane)
+            reserve(head, self.n_images * self.nblocks * hdr.RECORD)
         except OSError as error:
             atomic.discard([data, head])
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
@@ -187,8 +180,10 @@ class StackWriter:
             return
         self._span(start, len(data))
         stored = self._convert(data)
-        self._seen[start : start + len(data), :4] = _statistics(stored)
-        self._seen[start : start + len(data), 4] = 1
+        seen = self._seen[start : start + len(data)]
+        seen[:, :4] = image_statistics(stored) + 0.0  # no -0: sums over ranks lose its sign
+        seen[:, 4] = 1
+        seen[:, 5] = np.minimum(seen[:, 5], 1)
         if self.format == "MRC" and self.rows != "keep":
             stored = np.ascontiguousarray(stored[:, row_order(self.lines, self.rows), :])
         write_at(self._data_fd, self.offset + start * self.plane, stored, self.path)
@@ -209,11 +204,9 @@ class StackWriter:
         place, size = self.offset + start * self.plane, count * self.plane
         copy_range(source_fd, source_offset, self._data_fd, place, size, source, self.path)
         self._seen[start : start + count, 4] = 2
-        # as with cp, the kernel brings plain copies to the device in its own time
-        self._sync = False
 
     def set_headers(self, start: int, records: NDArray) -> None:
-        """Write header records from image `start` on; the words that depend on the file are set right, statistics at the end.
+        """Write header records from image `start` on; the words that depend on the file are set right.
 
         Parameters
         ----------
@@ -221,9 +214,11 @@ class StackWriter:
         records : ndarray, shape (n,), `HEADER_DTYPE`
         """
         self._span(start, len(records))
-        h = np.array(records, dtype=hdr.HEADER_DTYPE, copy=True)
+        raw = hdr.to_bytes(records)
+        h = raw.view(hdr.HEADER_DTYPE)[:, 0]
         self._geometry(h, start)
-        self._write_records(h, start)
+        self._fill(h, start)
+        self._write_records(raw, start)
 
     def set_extra(self, start: int, values: NDArray) -> None:
         """Write the further header records, float32, shape (n, (nblocks - 1) * 256)."""
@@ -235,8 +230,35 @@ class StackWriter:
     def _geometry(self, h: NDArray, start: int) -> None:
         hdr.set_geometry(h, start, self.objects, self.sections, self.lines, self.pixels, self.type_word, self.nblocks)
 
-    def _write_records(self, h: NDArray, start: int) -> None:
-        raw = hdr.to_bytes(h)
+    def _fill(self, h: NDArray, start: int) -> None:
+        """Creation time, pixel size and, where they are known, statistics into the records of images from `start` on."""
+        fresh = h["NYEAR"] == 0
+        if fresh.any():
+            for name, value in zip(("NMONTH", "NDAY", "NYEAR", "NHOUR", "NMINUT", "NSEC"), self._created, strict=True):
+                h[name][fresh] = value
+        if self.pixel_size is not None:
+            h["PIXSIZE"] = self.pixel_size
+        seen = self._seen[start : start + len(h)]
+        values, known = seen[:, :4], seen[:, 4] == 1
+        if self.is_volumes:
+            # as the vendor does, every section carries the statistics of its volume
+            first = -start % self.sections
+            last = first + max(0, len(h) - first) // self.sections * self.sections
+            whole = known[first:last].reshape(-1, self.sections).all(1)
+            known[:first] = known[last:] = False
+            known[first:last] = np.repeat(whole, self.sections)
+            values = np.zeros_like(values)
+            block = seen[first:last, :4].reshape(-1, self.sections, 4)
+            values[first:last] = np.repeat(volume_statistics(block), self.sections, axis=0)
+        if known.any():
+            with np.errstate(over="ignore", invalid="ignore"):
+                h["AVDENS"][known] = values[known, 0]
+                h["SIGMA"][known] = np.sqrt(values[known, 1])
+                h["DENSMIN"][known] = values[known, 2]
+                h["DENSMAX"][known] = values[known, 3]
+        seen[:, 5] = 1 + known
+
+    def _write_records(self, raw: NDArray[np.uint8], start: int) -> None:
         if self.nblocks == 1:
             write_at(self._head_fd, start * hdr.RECORD, raw, self.path)
             return
@@ -253,52 +275,40 @@ class StackWriter:
         missing = np.flatnonzero(seen[:, 4] == 0)
         if len(missing):
             raise RuntimeError(f"{self.path}: image {missing[0] + 1} and {len(missing) - 1} others were never written")
-        seen = seen + 0.0  # sums over ranks lose the sign of -0
-        per_image = seen.copy()
-        if self.is_volumes and (seen[:, 4] == 1).all():
-            # as the vendor does, every section carries the statistics of its volume
-            block = seen.reshape(self.objects, self.sections, 5)
-            mean = block[:, :, 0].mean(1)
-            var = (block[:, :, 1] + np.square(block[:, :, 0] - mean[:, None])).mean(1)
-            whole = np.stack([mean, var, block[:, :, 2].min(1), block[:, :, 3].max(1)], -1)
-            per_image[:, :4] = np.repeat(whole, self.sections, axis=0)
-        poses = self._complete_headers(per_image)
+        self._seen = seen
+        self._complete_headers()
         pairs = list(zip([self._data_tmp, self._head_tmp], self._targets(), strict=False))
+        replaces = any(target.exists() for target in self._targets())
         if self.format == "MRC":
-            pairs = self._finish_mrc(seen, poses)
-        atomic.commit(pairs, self._sync)
+            pairs = self._finish_mrc(seen)
+        atomic.commit(pairs, sync=replaces)
 
-    def _complete_headers(self, seen: NDArray[np.float64]) -> list[Any]:
-        from imagic4d_core.geometry.poses import Poses
-
-        created = hdr.creation_time()
-        poses: list[Any] = []
-        for start in range(0, self.n_images, _HEADER_CHUNK):
-            stop = min(self.n_images, start + _HEADER_CHUNK)
+    def _complete_headers(self) -> None:
+        """Records that nobody set, and those whose statistics came after them."""
+        seen = self._seen
+        late = (seen[:, 5] == 0) | ((seen[:, 5] == 1) & (seen[:, 4] == 1))
+        windows = max(1, _HEADER_CHUNK // self.sections) * self.sections
+        for start in range(0, self.n_images, windows):
+            stop = min(self.n_images, start + windows)
+            if not late[start:stop].any():
+                continue
             h = self._read_records(start, stop)
-            if (h["IMN"] == 0).any():  # records that nobody set
+            if (seen[start:stop, 5] == 0).any():
                 self._geometry(h, start)
-            fresh = h["NYEAR"] == 0
-            for name, value in zip(("NMONTH", "NDAY", "NYEAR", "NHOUR", "NMINUT", "NSEC"), created, strict=True):
-                h[name][fresh] = value
-            known = seen[start:stop, 4] == 1
-            resized = self.pixel_size is not None and (h["PIXSIZE"] != np.float32(self.pixel_size)).any()
-            if resized:
-                h["PIXSIZE"] = self.pixel_size
-            with np.errstate(over="ignore", invalid="ignore"):
-                h["AVDENS"][known] = seen[start:stop, 0][known]
-                h["SIGMA"][known] = np.sqrt(seen[start:stop, 1][known])
-                h["DENSMIN"][known] = seen[start:stop, 2][known]
-                h["DENSMAX"][known] = seen[start:stop, 3][known]
-            if resized or known.any() or fresh.any():
-                self._write_records(h, start)
-            if self.format == "MRC":
-                poses.append(Poses.from_headers(h[(-start) % self.sections :: self.sections]))
-        return poses
+            self._fill(h, start)
+            self._write_records(hdr.to_bytes(h), start)
 
-    def _finish_mrc(self, seen: NDArray[np.float64], parts: list[Any]) -> list[tuple[Path, Path]]:
+    def _poses(self) -> Any:
+        """Poses of the objects, as their headers have them."""
         from imagic4d_core.geometry.poses import Poses
 
+        parts = []
+        for start in range(0, self.n_images, _HEADER_CHUNK):
+            h = self._read_records(start, min(self.n_images, start + _HEADER_CHUNK))
+            parts.append(Poses.from_headers(h[(-start) % self.sections :: self.sections]))
+        return Poses.concatenate(parts)
+
+    def _finish_mrc(self, seen: NDArray[np.float64]) -> list[tuple[Path, Path]]:
         statistics = self.statistics or (0.0, -1.0, -2.0, -1.0)
         if (seen[:, 4] == 1).all() and np.isfinite(seen).all():
             mean = float(seen[:, 0].mean())
@@ -310,7 +320,7 @@ class StackWriter:
         )  # fmt: skip
         write_at(self._data_fd, 0, head, self.path)
         pairs = [(self._data_tmp, self.path)]
-        poses = Poses.concatenate(parts)
+        poses = self._poses()
         if poses.any_set():
             side = star.sidecar(self.path)
             atomic.check_new(side, self.overwrite)
