@@ -237,7 +237,7 @@ def test_bad_input_changes_nothing(im4d, volumes, tmp_path, command):
     assert "location 40 is out of range" in im4d(command, volumes, out, "--loc", "40", code=3).stderr
     assert "exists already" in im4d(command, volumes, tmp_path / "short", code=5).stderr
     assert "does not exist" in im4d(command, volumes, tmp_path / "no" / "out", code=5).stderr
-    assert "not written" in im4d(command, volumes, tmp_path / "out.spi", code=5).stderr
+    assert "not written" in im4d(command, volumes, tmp_path / "out.tif", code=5).stderr
     im4d(command, volumes, out, "--loc", "3-1", code=2)
     assert {n: (tmp_path / n).read_bytes() for n in names(tmp_path)} == before
 

@@ -80,7 +80,7 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="does not exist"):
         create_stack(tmp_path / "no" / "a", 1, 1, 2, 2)
     with pytest.raises(OutputError, match="not written"):
-        create_stack(tmp_path / "a.spi", 1, 1, 2, 2)
+        create_stack(tmp_path / "a.tif", 1, 1, 2, 2)
     with pytest.raises(OutputError, match="at least 1"):
         create_stack(tmp_path / "a", 0, 1, 2, 2)
     monkeypatch.setattr(atomic.os, "access", lambda *a: False)

@@ -145,6 +145,19 @@ class Poses:
         self.shift = np.stack(np.broadcast_arrays(0.0 - np.asarray(y, float), np.asarray(x, float)), -1).astype(np.float64)
         self.shift = np.broadcast_to(self.shift, (len(self), 2)).copy()
 
+    def standard_matrices(self) -> NDArray[np.float64]:
+        """Rotation matrices in standard axes (x right, y up, z to the viewer), shape (n, 3, 3): those of RELION's angles.
+
+        EMAN2's Transform holds them as they are; cryoSPARC's rotation vector stands for their transpose.
+        """
+        angles = self.to_relion()
+        return euler.matrix_from_euler(angles["psi"], angles["tilt"], angles["rot"])
+
+    def set_standard_matrices(self, matrix: ArrayLike, x: ArrayLike = 0.0, y: ArrayLike = 0.0) -> None:
+        """Take matrices as `standard_matrices` gives them, and shifts as `set_relion` takes them."""
+        psi, tilt, rot = euler.euler_from_matrix(matrix)
+        self.set_relion(rot, tilt, psi, x, y)
+
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014, doi:10.1145/2660193.2660195)."""

@@ -131,6 +131,9 @@ class MrcFile:
         sections = zs
         if 401 <= ispg <= 630 and mz > 0 and zs % mz == 0:
             sections, stack = mz, False
+        elif _volume_of_relion(head, path):
+            stack = False
+            notes.append("space group 0, but a cube with a cell of its own: taken as a volume, as RELION writes them")
         elif stack or zs == 1:
             sections = 1
         elif not stack and xs == ys != zs and path.with_suffix(".star").is_file() and _star_names(path) == zs:
@@ -209,6 +212,14 @@ class MrcFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
+
+
+def _volume_of_relion(head: Any, path: Path) -> bool:
+    """RELION marks maps like images (space group 0), but gives them a sampling and a cell along z, which its stacks lack."""
+    nx, ny, nz = (int(head[k]) for k in ("nx", "ny", "nz"))
+    if int(head["ispg"]) or path.suffix.lower() in (".mrcs", ".st"):
+        return False
+    return nx == ny == nz > 1 and int(head["mz"]) == nz and float(head["cella"]["z"]) > 0
 
 
 def _star_names(path: Path) -> int:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, MismatchError, OutputError
 from imagic4d_core.io import atomic, star
 from imagic4d_core.io import header as hdr
+from imagic4d_core.io.particles import Metadata
+from imagic4d_core.io.starout import write_star
 from imagic4d_core.io.writer import copy_range, create_stack, output_format, output_paths
 
 #: Header records handled at a time.
@@ -150,13 +152,11 @@ def _replace_hed(
 
 
 def _replace_sidecar(stack: Any, records: NDArray) -> None:
-    from imagic4d_core.geometry.poses import Poses
-
     if stack.format != "MRC":
-        raise OutputError(f"{stack.path}: {stack.format} files are only read; give a name for the output")
-    poses = Poses.from_headers(records[:: stack.sections])
+        raise OutputError(f"{stack.path}: headers of {stack.format} files cannot be replaced; give a name for the output")
+    known = Metadata.from_headers(records[:: stack.sections], not stack.is_volumes)
     with atomic.atomic_write(star.sidecar(stack.path), "w", overwrite=True, encoding="utf-8") as handle:
-        star.write_poses(handle, poses, stack.path.name, stack.pixel_size, stack.pixels, stack.is_volumes)
+        write_star(handle, known, stack.path.name, stack.pixel_size, stack.pixels, stack.is_volumes)
 
 
 def _rewrite(stack: Any, window: Window, out: str | os.PathLike, overwrite: bool, nblocks: int, step: int) -> None:

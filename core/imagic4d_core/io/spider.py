@@ -1,4 +1,4 @@
-"""SPIDER images, volumes and stacks of either, both byte orders (read only).
+"""SPIDER images, volumes and stacks of either: both byte orders in, little-endian out.
 
 Header words after the SPIDER documentation: 1 NZ, 2 NY, 5 IFORM, 12 NX, 13 LABREC, 22 LABBYT, 24 ISTACK, 26 MAXIM, 38 pixel size.
 The first row is on top, as in IMAGIC.
@@ -108,3 +108,61 @@ class SpiderFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
+
+
+def label_bytes(pixels: int) -> int:
+    """Length of a SPIDER header: whole lines, at least 1024 bytes."""
+    return int(np.ceil(256 / pixels)) * pixels * 4
+
+
+def place(image: int, objects: int, sections: int, lines: int, pixels: int) -> int:
+    """Byte at which an image or section begins in a file that is written: a plain file of one object, or a stack."""
+    label, plane = label_bytes(pixels), lines * pixels * 4
+    k, section = divmod(image, sections)
+    return label + (k * (label + sections * plane) + label if objects > 1 else 0) + section * plane
+
+
+def build_header(
+    objects: int, sections: int, lines: int, pixels: int, *, number: int = 0, pixel_size: float | None = None,
+    statistics: tuple[float, float, float, float] | None = None, when: tuple[int, ...] | None = None, title: str = "",
+) -> bytes:  # fmt: skip
+    """A SPIDER header, little-endian.
+
+    Parameters
+    ----------
+    objects, sections, lines, pixels : int
+        Shape of the file.
+    number : int
+        0: the header of the file; else the object inside a stack, from 1.
+    pixel_size : float or None
+        Angstrom.
+    statistics : tuple of float, optional
+        Mean, standard deviation, minimum, maximum.
+    when : tuple of int, optional
+        Month, day, year, hour, minute, second.
+    title : str
+    """
+    label = label_bytes(pixels)
+    word = np.zeros(label // 4, "<f4")
+    records = label // (pixels * 4)
+    values = {
+        1: sections, 2: lines, 3: sections * lines + records, 5: 3 if sections > 1 else 1, 12: pixels, 13: records, 22: label,
+        23: pixels * 4, 38: pixel_size or 0.0,
+    }  # fmt: skip
+    if objects > 1 and not number:
+        values |= {24: 2, 26: objects}
+    if number:
+        values[27] = number
+    if statistics is not None and (number or objects == 1):
+        mean, sigma, low, high = statistics
+        values |= {6: 1, 7: high, 8: low, 9: mean, 10: sigma}
+    for key, value in values.items():
+        word[key - 1] = value
+    raw = bytearray(word.tobytes())
+    if when is not None:
+        month, day, year, hour, minute, second = when
+        months = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+        raw[844:856] = f"{day:02d}-{months[month - 1]}-{year:04d}".ljust(12)[:12].encode("ascii")
+        raw[856:864] = f"{hour:02d}:{minute:02d}:{second:02d}".encode("ascii")
+    raw[864:1024] = title.encode("ascii", "replace")[:160].ljust(160)
+    return bytes(raw)

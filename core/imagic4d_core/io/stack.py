@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError
-from imagic4d_core.io import imagic, mrc, spider, star
+from imagic4d_core.io import eman, imagic, listing, mrc, spider, star
 from imagic4d_core.io.header import set_geometry
 from imagic4d_core.io.layout import check_finite
 from imagic4d_core.io.locations import Locations, parse_locations, split_spec
@@ -54,9 +54,13 @@ def _reader(name: str, rows: str | None) -> Any:
         return mrc.MrcFile(path, rows or "centre")
     if path.suffix.lower() in (".hed", ".img"):
         return imagic.ImagicFile(name)
+    if eman.is_hdf(raw):
+        return eman.HdfFile(path, rows or "centre")
+    if listing.is_listing(path, raw):
+        return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows))
     if spider.parse(raw) is not None:
         return spider.SpiderFile(path)
-    what = "is empty" if not size else "is neither IMAGIC nor MRC nor SPIDER"
+    what = "is empty" if not size else "is neither IMAGIC, MRC, SPIDER, EMAN2 HDF, STAR, cryoSPARC nor FREALIGN"
     raise InputError(f"{name}: {what}; a file of one of these formats is needed")
 
 
@@ -68,7 +72,8 @@ class Stack:
     path : Path
         For messages; the .hed of an IMAGIC pair.
     format : str
-        ``"IMAGIC"``, ``"MRC"`` or ``"SPIDER"``.
+        ``"IMAGIC"``, ``"MRC"``, ``"SPIDER"``, ``"HDF"``, or of a list of images ``"STAR"``, ``"CRYOSPARC"``, ``"FREALIGN"``,
+        ``"CISTEM"``.
     objects, sections, lines, pixels : int
     is_volumes : bool
     pixel_size : float or None
@@ -120,13 +125,13 @@ class Stack:
             return
         objects = self.layout.objects
         try:
-            poses, size = star.read_poses(path, self.path.name, objects, self.pixel_size)
+            found, size = star.read_sidecar(path, self.path.name, objects, self.pixel_size)
         except InputError as error:
             # a STAR file that merely has the same name must not make the densities unreadable
             self.notes.append(f"{error}; not used")
             return
-        self._sidecar = poses
-        if poses is not None or self.pixel_size is None:
+        self._sidecar = found if found.known else None
+        if found.known or self.pixel_size is None:
             self.pixel_size = size or self.pixel_size
             self.layout.pixel_size = self.pixel_size
 
@@ -227,7 +232,7 @@ class Stack:
         h = self.reader.headers(start, stop)
         if self._sidecar is not None:
             self._sidecar.select(np.arange(start, stop) // self.layout.sections).into_headers(h)
-        if self.pixel_size and self.format != "IMAGIC":
+        if self.pixel_size and self.format in ("MRC", "SPIDER"):
             h["PIXSIZE"] = self.pixel_size
         return h
 

@@ -1,28 +1,54 @@
-"""STAR metadata beside image stacks: RELION 3.1 (optics groups) out, 3.0 and 3.1 in. gemmi reads and writes.
+"""STAR metadata of RELION 3.1 and later (optics groups) and 3.0: reading, by gemmi (`starout` writes).
 
 Poses and their conversion are in `geometry.poses`; here are only labels and files.
 """
 
 import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.particles import Metadata, Particles, axis_from_standard, numbered, volts
 
-Columns = dict[str, list[str]]
+Columns = Mapping[str, list[str]]
 #: Further pose fields, kept under labels of our own; RELION passes over labels it does not know.
-_OWN = {
+OWN = {
     "ref3d_old": "_im4dRef3dOld", "ref3d2": "_im4dRef3d2", "ccc3d": "_im4dCcc3d", "errar": "_im4dErrar", "err3d": "_im4dErr3d",
     "margin": "_im4dMargin", "zscore": "_im4dZscore", "eulererr": "_im4dEulerError", "fold": "_im4dFold",
     "foldseed": "_im4dFoldSeed", "folds": "_im4dFolds", "nimg3d": "_im4dImages",
 }  # fmt: skip
+CLASS2D, MEMBERS = "_im4dClass2d", "_im4dClassMembers"
+#: Name of an optics group whose voltage, Cs and amplitude contrast are RELION's defaults, for want of better.
+ASSUMED = "assumedOptics1"
 
 
-def read_star(path: str | os.PathLike) -> dict[str, Columns]:
+class Table(Mapping):
+    """One table of a STAR file: label -> values as text. Columns are made when asked for (a list may have millions of rows)."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, Callable[[], list[str]]] = {}
+
+    def add(self, label: str, values: list[str], start: int = 0, step: int = 1) -> None:
+        """Take every `step`-th of the raw values as a column."""
+        from gemmi import cif
+
+        self._columns[label] = lambda: [cif.as_string(v) for v in values[start::step]]
+
+    def __getitem__(self, label: str) -> list[str]:
+        return self._columns[label]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+def read_star(path: str | os.PathLike) -> dict[str, Table]:
     """All tables of a STAR file: block name -> label -> values as text (single pairs are one-row columns).
 
     Raises
@@ -36,54 +62,65 @@ def read_star(path: str | os.PathLike) -> dict[str, Columns]:
         document = cif.read_file(os.fspath(path))
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as STAR: {str(error).splitlines()[0]}") from error
-    tables: dict[str, Columns] = {}
+    tables: dict[str, Table] = {}
     for block in document:
-        table = tables.setdefault(block.name.strip("#"), {})
+        table = tables.setdefault(block.name.strip("#"), Table())
         for item in block:
             if item.pair is not None:
-                table[item.pair[0]] = [cif.as_string(item.pair[1])]
+                table.add(item.pair[0], [item.pair[1]])
             elif item.loop is not None:
-                width, values = item.loop.width(), list(item.loop.values)
+                values = list(item.loop.values)
                 for k, tag in enumerate(item.loop.tags):
-                    table[tag] = [cif.as_string(v) for v in values[k::width]]
+                    table.add(tag, values, k, item.loop.width())
     return tables
 
 
-def _particles(tables: dict[str, Columns], path: str | os.PathLike) -> Columns:
+def _particle_table(tables: Mapping[str, Columns]) -> Columns:
     for name in ("particles", "", "images"):
         if "_rlnImageName" in tables.get(name, {}):
             return tables[name]
-    for table in tables.values():
-        if "_rlnImageName" in table:
-            return table
-    return {}
+    return next((t for t in tables.values() if "_rlnImageName" in t), {})
+
+
+def split_name(name: str) -> tuple[int, str]:
+    """0-based image number and file of ``000012@stack.mrcs``, -1 where the number is none."""
+    number, at, file = name.partition("@")
+    if not at:
+        return 0, name
+    return (int(number) - 1 if number.isdigit() else -1), file
 
 
 def _places(names: list[str], stack: str) -> NDArray[np.intp]:
     """0-based image number each row means in `stack`, -1 for rows of other files."""
     out = np.full(len(names), -1, np.intp)
     for row, name in enumerate(names):
-        number, at, file = name.partition("@")
-        if not at:
-            number, file = "1", name
-        if os.path.basename(file) == stack and number.isdigit():
-            out[row] = int(number) - 1
+        number, file = split_name(name)
+        if os.path.basename(file) == stack:
+            out[row] = number
     return out
 
 
 def count_images(path: str | os.PathLike, stack: str) -> int:
     """How many images of `stack` (a file name) the STAR file lists."""
-    names = _particles(read_star(path), path).get("_rlnImageName", [])
+    names = _particle_table(read_star(path)).get("_rlnImageName", [])
     return int((_places(names, stack) >= 0).sum())
 
 
-def _numbers(table: Columns, label: str, path: str | os.PathLike) -> NDArray[np.float64] | None:
+def numbers(table: Columns, label: str, path: str | os.PathLike) -> NDArray[np.float64] | None:
+    """A column as numbers, None where it is missing.
+
+    Raises
+    ------
+    InputError
+        A value is no number.
+    """
     if label not in table:
         return None
+    texts = table[label]
     try:
-        return np.array(table[label], np.float64)
+        return np.array(texts, np.float64)
     except ValueError:
-        bad = next(v for v in table[label] if not _is_number(v))
+        bad = next(v for v in texts if not _is_number(v))
         raise InputError(f"{path}: column {label} holds {bad!r}; every value must be a number") from None
 
 
@@ -95,23 +132,149 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def pixel_size_of(tables: dict[str, Columns], path: str | os.PathLike = "STAR") -> float | None:
-    """Pixel size in angstrom: of the first optics group, or detector pixel size and magnification (RELION 3.0)."""
-    for table in tables.values():
-        size = _numbers(table, "_rlnImagePixelSize", path)
-        if size is not None and len(size) and size[0] > 0:
-            return float(size[0])
-    table = _particles(tables, path)
-    detector, magnification = _numbers(table, "_rlnDetectorPixelSize", path), _numbers(table, "_rlnMagnification", path)
-    if detector is not None and magnification is not None and len(detector) and magnification[0] > 0:
-        return float(detector[0] * 1e4 / magnification[0])
-    return None
+class _Rows:
+    """Columns of the particles, with those of their optics group where the particles have none themselves."""
+
+    def __init__(self, tables: Mapping[str, Columns], path: str | os.PathLike):
+        self.path, self.table = path, _particle_table(tables)
+        self.names = self.table.get("_rlnImageName", [])
+        self.optics = tables.get("optics", {})
+        if not self.optics:  # a RELION 3.1 table may be called otherwise
+            self.optics = next((t for t in tables.values() if "_rlnOpticsGroup" in t and t is not self.table), {})
+        groups, mine = numbers(self.optics, "_rlnOpticsGroup", path), numbers(self.table, "_rlnOpticsGroup", path)
+        self._group: NDArray[np.intp] | None = None
+        if groups is not None and len(groups):
+            where = {int(g): k for k, g in enumerate(groups)}
+            wanted = np.full(len(self.names), int(groups[0])) if mine is None else mine.astype(int)
+            unknown = set(wanted.tolist()) - set(where)
+            if unknown:
+                raise InputError(f"{path}: particles are of optics group {min(unknown)}, which the optics table does not have")
+            self._group = np.array([where[g] for g in wanted.tolist()], np.intp)
+
+    def column(self, label: str) -> NDArray[np.float64] | None:
+        """Of the particles, or of their optics groups."""
+        own = numbers(self.table, label, self.path)
+        if own is not None or self._group is None:
+            return own
+        theirs = numbers(self.optics, label, self.path)
+        return None if theirs is None else theirs[self._group]
+
+    def assumed(self) -> NDArray[np.bool_]:
+        """Whether voltage and Cs of each particle are defaults that were written for want of better."""
+        names = np.array(self.optics.get("_rlnOpticsGroupName", []))
+        return np.zeros(len(self.names), bool) if self._group is None or not len(names) else (names == ASSUMED)[self._group]
+
+    def pixel_size(self) -> NDArray[np.float64] | None:
+        """Of the optics groups, or of detector pixel and magnification (RELION 3.0); angstrom."""
+        size = self.column("_rlnImagePixelSize")
+        if size is None:
+            size = self.column("_rlnPixelSize")
+        if size is None:
+            detector, magnification = self.column("_rlnDetectorPixelSize"), self.column("_rlnMagnification")
+            if detector is not None and magnification is not None and (magnification > 0).all():
+                size = detector * 1e4 / magnification
+        return size if size is not None and len(size) and (size > 0).all() else None
 
 
-def read_poses(
-    path: str | os.PathLike, stack: str, count: int, pixel_size: float | None = None
-) -> tuple[Poses | None, float | None]:
-    """Poses of the images of `stack` from a STAR file.
+def _shift(rows: _Rows, size: NDArray | float | None) -> list[NDArray[np.float64] | None]:
+    out: list[NDArray[np.float64] | None] = []
+    for axis in "XY":
+        values = rows.column(f"_rlnOrigin{axis}Angst")
+        if values is not None and values.any() and size is None:
+            raise InputError(f"{rows.path}: shifts are in angstrom, but no pixel size is given (_rlnImagePixelSize)")
+        out.append(rows.column(f"_rlnOrigin{axis}") if values is None else values / (1.0 if size is None else size))
+    return out
+
+
+def _metadata(rows: _Rows, pixel_size: float | None) -> Metadata:
+    count = len(rows.names)
+    size = rows.pixel_size()
+    poses, zero = Poses.blank(count), np.zeros(count)
+    angles = [rows.column(f"_rlnAngle{k}") for k in ("Rot", "Tilt", "Psi")]
+    shift = _shift(rows, pixel_size if size is None else size)
+    known = [k for k in (*angles, *shift) if k is not None]
+    if known:
+        poses.set_relion(*(zero if k is None else k for k in (*angles, *shift)))
+        if all(k is None for k in angles):
+            poses.alpha[:] = poses.beta[:] = poses.gamma[:] = 0.0
+    words: dict[str, NDArray] = {}
+    classes = rows.column("_rlnClassNumber")
+    if classes is not None:
+        # classes of 2D classification: no direction of view is known
+        flat = angles[2] is not None and not any(k is not None and k.any() for k in angles[:2])
+        if flat:
+            words["CLASSNO"] = classes
+        else:
+            poses.ref3d[:] = classes
+            known.append(classes)
+    labels = {"halfset": "_rlnRandomSubset", "confidence": "_rlnMaxValueProbDistribution"} | OWN
+    for name, label in labels.items():
+        values = rows.column(label)
+        if values is not None:
+            getattr(poses, name)[:] = values
+            known.append(values)
+    words |= _ctf(rows)
+    for word, label in (("CLASSNO", CLASS2D), ("NUMCLS", MEMBERS), ("MIDENT", "_rlnGroupNumber")):
+        values = rows.column(label)
+        if values is not None:
+            words[word] = values
+    if "_rlnMicrographName" in rows.table:
+        words["MIDENT"] = numbered(rows.table["_rlnMicrographName"])
+    return Metadata(count, poses if known else None, words, size)
+
+
+def _ctf(rows: _Rows) -> dict[str, NDArray]:
+    words: dict[str, NDArray] = {}
+    u, v, angle = (rows.column(f"_rlnDefocus{k}") for k in ("U", "V", "Angle"))
+    if u is not None:
+        words = {"DEFOCUS1": u, "DEFOCUS2": u if v is None else v}
+        words["DEFANGLE"] = axis_from_standard(np.zeros(len(u)) if angle is None else angle)
+    assumed = rows.assumed()
+    for word, label in (("VOLTAGE", "_rlnVoltage"), ("SPABERR", "_rlnSphericalAberration")):
+        values = rows.column(label)
+        if values is not None and not assumed.all():
+            words[word] = np.where(assumed, 0.0, volts(values) if word == "VOLTAGE" else values)
+    quality = rows.column("_rlnCtfFigureOfMerit")
+    return words if quality is None else words | {"CTFQUAL": quality}
+
+
+def read_particles(path: str | os.PathLike, tables: Mapping[str, Columns] | None = None) -> Particles:
+    """The images that a STAR file of RELION lists.
+
+    Raises
+    ------
+    InputError
+        Not STAR, no ``_rlnImageName``, volumes, a value that is no number, or shifts in angstrom without a pixel size.
+    """
+    rows = _Rows(read_star(path) if tables is None else tables, path)
+    if not rows.names:
+        raise InputError(f"{path}: lists no images (no column _rlnImageName); a particle STAR file is needed")
+    dimension = rows.column("_rlnImageDimensionality")
+    if dimension is not None and (dimension == 3).any():
+        raise InputError(f"{path}: lists volumes, not images; give the volume file itself")
+    where: dict[str, int] = {}
+    file, image = np.empty(len(rows.names), np.intp), np.empty(len(rows.names), np.intp)
+    for row, name in enumerate(rows.names):
+        image[row], stack = split_name(name)
+        if image[row] < 0:
+            raise InputError(f"{path}: row {row + 1} names {name!r}; a name like 000012@stack.mrcs, counted from 1, is needed")
+        file[row] = where.setdefault(stack, len(where))
+    return Particles(Path(path), list(where), file, image, _metadata(rows, None), _not_carried(rows))
+
+
+def _not_carried(rows: _Rows) -> list[str]:
+    notes = []
+    contrast = rows.column("_rlnAmplitudeContrast")
+    if contrast is not None and "_rlnDefocusU" in rows.table and (contrast[~rows.assumed()] != 0.1).any():
+        notes.append(f"amplitude contrast {contrast[0]:g} has no header word; 0.1 is written")
+    phase = rows.column("_rlnPhaseShift")
+    if phase is not None and phase.any():
+        notes.append("phase shifts (_rlnPhaseShift) have no header word")
+    return notes
+
+
+def read_sidecar(path: str | os.PathLike, stack: str, count: int, pixel_size: float | None) -> tuple[Metadata, float | None]:
+    """What a STAR file says of one stack.
 
     Parameters
     ----------
@@ -125,8 +288,8 @@ def read_poses(
 
     Returns
     -------
-    poses : Poses or None
-        None where the file lists no image of this stack, or no pose column.
+    metadata : Metadata
+        Of `count` images; unknown where the file lists none of this stack.
     pixel_size : float or None
 
     Raises
@@ -134,111 +297,16 @@ def read_poses(
     InputError
         Not STAR, an image number beyond `count`, values that are no numbers, or shifts in angstrom without a pixel size.
     """
-    tables = read_star(path)
-    table = _particles(tables, path)
-    size = pixel_size_of(tables, path) or pixel_size
-    places = _places(table.get("_rlnImageName", []), stack)
-    rows = np.flatnonzero(places >= 0)
-    if not len(rows):
-        return None, size
+    rows = _Rows(read_star(path), path)
+    places = _places(rows.names, stack)
+    mine = np.flatnonzero(places >= 0)
+    size = rows.pixel_size()
+    first = pixel_size if size is None else float(size[0] if not len(mine) else size[mine[0]])
+    if not len(mine):
+        return Metadata(count), first
     if places.max() >= count:
         raise InputError(f"{path}: names image {int(places.max()) + 1} of {stack}, which holds only {count}")
-
-    def column(label: str) -> NDArray[np.float64] | None:
-        values = _numbers(table, label, path)
-        return None if values is None else values[rows]
-
-    part = Poses.blank(len(rows))
-    angles = [column(f"_rlnAngle{k}") for k in ("Rot", "Tilt", "Psi")]
-    shift = _shift(column, size, path)
-    known = [k for k in angles if k is not None] + [k for k in shift if k is not None]
-    if known:
-        zero = np.zeros(len(rows))
-        rot, tilt, psi, x, y = (zero if k is None else k for k in (*angles, *shift))
-        part.set_relion(rot, tilt, psi, x, y)
-        if angles[0] is None and angles[1] is None and angles[2] is None:
-            part.alpha[:] = part.beta[:] = part.gamma[:] = 0.0
-    labels = {"ref3d": "_rlnClassNumber", "halfset": "_rlnRandomSubset", "confidence": "_rlnMaxValueProbDistribution"} | _OWN
-    for name, label in labels.items():
-        values = column(label)
-        if values is not None:
-            getattr(part, name)[:] = values
-            known.append(values)
-    if not known:
-        return None, size
-    poses = Poses.blank(count)
-    for name in vars(poses):
-        getattr(poses, name)[places[rows]] = getattr(part, name)
-    return poses, size
-
-
-def _shift(column, size: float | None, path: str | os.PathLike) -> list[NDArray[np.float64] | None]:
-    out: list[NDArray[np.float64] | None] = []
-    for axis in "XY":
-        values = column(f"_rlnOrigin{axis}Angst")
-        if values is not None and values.any() and not size:
-            raise InputError(f"{path}: shifts are in angstrom, but no pixel size is given (_rlnImagePixelSize)")
-        out.append(column(f"_rlnOrigin{axis}") if values is None else values / (size or 1.0))
-    return out
-
-
-def _texts(values: NDArray) -> list[str]:
-    if values.dtype.kind == "i":
-        return [str(int(v)) for v in values]
-    return [f"{v:.9g}" for v in values]
-
-
-def write_poses(handle: IO[str], poses: Poses, stack: str, pixel_size: float | None, box: int, volumes: bool = False) -> None:
-    """Write poses as STAR: RELION 3.1 with one optics group, or 3.0 labels (shifts in pixels) where the pixel size is not known.
-
-    Parameters
-    ----------
-    handle : text file
-    poses : Poses
-    stack : str
-        File name of the stack, put into ``_rlnImageName``.
-    pixel_size : float or None
-        Angstrom.
-    box : int
-        Pixels per line.
-    volumes : bool
-        The stack holds volumes.
-    """
-    from gemmi import cif
-
-    document = cif.Document()
-    if pixel_size:
-        # RELION does not read an optics group without the last three, even where they are not used: its own defaults
-        labels = ["OpticsGroup", "OpticsGroupName", "ImagePixelSize", "ImageSize", "ImageDimensionality"]
-        labels += ["Voltage", "SphericalAberration", "AmplitudeContrast"]
-        optics = document.add_new_block("optics").init_loop("_rln", labels)
-        size, dimension = f"{pixel_size:.9g}", "3" if volumes else "2"
-        optics.add_row(["1", "opticsGroup1", size, str(box), dimension, "300", "2.7", "0.1"])
-    relion = poses.to_relion()
-    columns: dict[str, list[str]] = {
-        "_rlnImageName": [cif.quote(f"{k + 1:06d}@{stack}") for k in range(len(poses))],
-        "_rlnAngleRot": _texts(relion["rot"]),
-        "_rlnAngleTilt": _texts(relion["tilt"]),
-        "_rlnAnglePsi": _texts(relion["psi"]),
-    }
-    unit, factor = ("Angst", pixel_size) if pixel_size else ("", 1.0)
-    columns[f"_rlnOriginX{unit}"] = _texts(relion["x"] * factor)
-    columns[f"_rlnOriginY{unit}"] = _texts(relion["y"] * factor)
-    columns["_rlnClassNumber"] = _texts(poses.ref3d)
-    if poses.confidence.any():
-        columns["_rlnMaxValueProbDistribution"] = _texts(poses.confidence)
-    if poses.halfset.any():
-        columns["_rlnRandomSubset"] = _texts(poses.halfset)
-    if pixel_size:
-        columns["_rlnOpticsGroup"] = ["1"] * len(poses)
-    for name, label in _OWN.items():
-        values = getattr(poses, name)
-        if values.any():
-            columns[label] = _texts(values)
-    block = document.add_new_block("particles" if pixel_size else "images")
-    loop = block.init_loop("", list(columns))
-    loop.set_all_values(list(columns.values()))
-    handle.write("# version 30001\n\n" + document.as_string() + "\n")
+    return _metadata(rows, pixel_size).select(mine).placed(places[mine], count), first
 
 
 def sidecar(path: str | os.PathLike) -> Path:

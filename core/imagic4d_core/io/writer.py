@@ -9,21 +9,25 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputError
-from imagic4d_core.io import atomic, imagic, mrc, star
+from imagic4d_core.io import atomic, eman, imagic, mrc, spider, star
 from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import read_into, reserve, row_order, write_at
+from imagic4d_core.io.particles import Metadata
+from imagic4d_core.io.starout import write_star
 from imagic4d_core.io.statistics import image_statistics, volume_statistics
 from imagic4d_core.parallel import SERIAL
 
 _MRC_ENDS = (".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".ali")
-_NOT_WRITTEN = (".spi", ".stk", ".vol", ".xmp", ".star", ".cs", ".hdf", ".h5", ".tif", ".tiff", ".png", ".em", ".dm3", ".dm4")
+_ENDS = dict.fromkeys(_MRC_ENDS, "MRC") | {".star": "MRC", ".spi": "SPIDER", ".stk": "SPIDER", ".vol": "SPIDER"}
+_ENDS |= {".hdf": "HDF", ".h5": "HDF"}
+_NOT_WRITTEN = (".xmp", ".cs", ".par", ".tif", ".tiff", ".png", ".em", ".dm3", ".dm4", ".lst")
 _TYPE_OF = {"f4": "REAL", "i4": "LONG", "i2": "INTG", "u1": "PACK", "c8": "COMP"}
 _MRC_DTYPES = ("i1", "i2", "f4", "c8", "u2", "f2")
 _HEADER_CHUNK = 4096
 
 
 def output_format(path: str | os.PathLike) -> str:
-    """``"IMAGIC"`` or ``"MRC"``, by the extension (.hed, .img or none is IMAGIC).
+    """Format by the extension: ``"IMAGIC"`` (.hed, .img or none), ``"MRC"`` (.star: with a list), ``"SPIDER"`` or ``"HDF"``.
 
     Raises
     ------
@@ -31,16 +35,18 @@ def output_format(path: str | os.PathLike) -> str:
         An extension of a format that is not written.
     """
     end = Path(path).suffix.lower()
-    if end in _MRC_ENDS:
-        return "MRC"
     if end in _NOT_WRITTEN:
-        raise OutputError(f"{path}: files ending in {end} are not written; use a name ending in .hed, .mrc, .mrcs or .map")
-    return "IMAGIC"
+        raise OutputError(
+            f"{path}: files ending in {end} are not written; use a name ending in .hed, .mrc, .mrcs, .map, .star, .spi or .hdf"
+        )
+    return _ENDS.get(end, "IMAGIC")
 
 
 def output_paths(path: str | os.PathLike) -> list[Path]:
-    """The files a stack of this name consists of: densities first, header last (MRC: the one file)."""
-    if output_format(path) == "MRC":
+    """The files a stack of this name consists of: densities first, header last (MRC, SPIDER, HDF: the one file)."""
+    if Path(path).suffix.lower() == ".star":
+        return [Path(path).with_suffix(".mrcs"), Path(path)]
+    if output_format(path) != "IMAGIC":
         return [Path(path)]
     hed, img = imagic.pair_of(path)
     return [img, hed]
@@ -70,7 +76,13 @@ class StackWriter:
         self.is_volumes = self.sections > 1 if volumes is None else volumes
         self.pixel_size, self.comm, self.overwrite, self.rows, self.origin = pixel_size, comm, overwrite, rows, origin
         self.format = output_format(path)
-        self.path = Path(path) if self.format == "MRC" else imagic.pair_of(path)[0]
+        self.path = imagic.pair_of(path)[0] if self.format == "IMAGIC" else output_paths(path)[0]
+        #: a STAR list is written even where it says nothing but names
+        self.listed = Path(path).suffix.lower() == ".star"
+        if self.listed and self.is_volumes:
+            raise OutputError(f"{path}: a STAR file lists images, not volumes; write volumes to a name ending in .mrc")
+        if self.format == "HDF":
+            eman.need(path)
         if min(shape) < 1:
             raise OutputError(
                 f"{path}: nothing to write, the shape is {' x '.join(map(str, shape))}; each size must be at least 1"
@@ -100,6 +112,8 @@ class StackWriter:
         if self.format == "IMAGIC":
             code = {"i1": "i2", "u2": "i4", "c16": "c8"}.get(code, code)
             return np.dtype(f"<{code}" if code in _TYPE_OF else "<f4")
+        if self.format != "MRC":
+            return np.dtype("<f4")
         code = {"u1": "u2", "i4": "f4", "c16": "c8"}.get(code, code)
         return np.dtype(f"<{code}" if code in _MRC_DTYPES else "<f4")
 
@@ -117,7 +131,9 @@ class StackWriter:
         return value
 
     def _targets(self) -> list[Path]:
-        return [self.path] if self.format == "MRC" else output_paths(self.path)
+        if self.listed:
+            return [self.path, star.sidecar(self.path)]
+        return output_paths(self.path)
 
     def _make_temps(self) -> tuple[Path, Path]:
         for target in self._targets():
@@ -129,12 +145,18 @@ class StackWriter:
             atomic.discard([data])
             raise
         try:
-            reserve(data, self.offset + self.n_images * self.plane)
+            reserve(data, self._at(self.n_images - 1) + self.plane)
             reserve(head, self.n_images * self.nblocks * hdr.RECORD)
         except OSError as error:
             atomic.discard([data, head])
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
         return data, head
+
+    def _at(self, image: int) -> int:
+        """Byte at which an image or section begins."""
+        if self.format == "SPIDER":
+            return spider.place(image, self.objects, self.sections, self.lines, self.pixels)
+        return self.offset + image * self.plane
 
     def _span(self, start: int, count: int) -> None:
         if start < 0 or start + count > self.n_images:
@@ -142,7 +164,8 @@ class StackWriter:
 
     def _convert(self, array: NDArray) -> NDArray:
         if array.dtype.kind == "c" and self.dtype.kind != "c":
-            raise MismatchError(f"{self.path}: complex densities cannot be written as {self.dtype.name}; write type COMP")
+            advice = "write type COMP" if self.format in ("IMAGIC", "MRC") else f"{self.format} files hold real ones only"
+            raise MismatchError(f"{self.path}: complex densities cannot be written as {self.dtype.name}; {advice}")
         if self.dtype.kind in "iu" and array.dtype != self.dtype:
             info = np.iinfo(self.dtype)
             rounded = np.rint(array) if array.dtype.kind == "f" else array
@@ -184,9 +207,13 @@ class StackWriter:
         seen[:, :4] = image_statistics(stored) + 0.0  # no -0: sums over ranks lose its sign
         seen[:, 4] = 1
         seen[:, 5] = np.minimum(seen[:, 5], 1)
-        if self.format == "MRC" and self.rows != "keep":
+        if self.format in ("MRC", "HDF") and self.rows != "keep":
             stored = np.ascontiguousarray(stored[:, row_order(self.lines, self.rows), :])
-        write_at(self._data_fd, self.offset + start * self.plane, stored, self.path)
+        a = 0
+        while a < len(stored):  # in one piece, but for SPIDER, which has a header before each object
+            b = min(len(stored), a + self.sections - (start + a) % self.sections) if self.format == "SPIDER" else len(stored)
+            write_at(self._data_fd, self._at(start + a), stored[a:b], self.path)
+            a = b
 
     def write_volumes(self, start: int, array: ArrayLike) -> None:
         """Write volumes, shape (n, sections, lines, pixels) or (sections, lines, pixels), from 0-based volume `start` on."""
@@ -281,6 +308,8 @@ class StackWriter:
         replaces = any(target.exists() for target in self._targets())
         if self.format == "MRC":
             pairs = self._finish_mrc(seen)
+        elif self.format != "IMAGIC":
+            pairs = self._finish_spider() if self.format == "SPIDER" else self._finish_hdf()
         atomic.commit(pairs, sync=replaces)
 
     def _complete_headers(self) -> None:
@@ -298,15 +327,13 @@ class StackWriter:
             self._fill(h, start)
             self._write_records(hdr.to_bytes(h), start)
 
-    def _poses(self) -> Any:
-        """Poses of the objects, as their headers have them."""
-        from imagic4d_core.geometry.poses import Poses
-
+    def _metadata(self) -> Metadata:
+        """What the headers say of the objects, as far as it goes into other formats."""
         parts = []
         for start in range(0, self.n_images, _HEADER_CHUNK):
             h = self._read_records(start, min(self.n_images, start + _HEADER_CHUNK))
-            parts.append(Poses.from_headers(h[(-start) % self.sections :: self.sections]))
-        return Poses.concatenate(parts)
+            parts.append(Metadata.from_headers(h[(-start) % self.sections :: self.sections], not self.is_volumes))
+        return Metadata.concatenate(parts)
 
     def _finish_mrc(self, seen: NDArray[np.float64]) -> list[tuple[Path, Path]]:
         statistics = self.statistics or (0.0, -1.0, -2.0, -1.0)
@@ -320,16 +347,47 @@ class StackWriter:
         )  # fmt: skip
         write_at(self._data_fd, 0, head, self.path)
         pairs = [(self._data_tmp, self.path)]
-        poses = self._poses()
-        if poses.any_set():
+        known = self._metadata()
+        if self.listed or known.any_set():
             side = star.sidecar(self.path)
             atomic.check_new(side, self.overwrite)
             with open(self._head_tmp, "w", encoding="utf-8") as handle:
-                star.write_poses(handle, poses, self.path.name, self.pixel_size, self.pixels, self.is_volumes)
+                write_star(handle, known, self.path.name, self.pixel_size, self.pixels, self.is_volumes)
             pairs.append((self._head_tmp, side))
         else:
             atomic.discard([self._head_tmp])
         return pairs
+
+    def _statistics(self) -> NDArray[np.float64]:
+        """Mean, variance, minimum and maximum of the objects, shape (objects, 4)."""
+        return volume_statistics(self._seen[:, :4].reshape(self.objects, self.sections, 4))
+
+    def _finish_spider(self) -> list[tuple[Path, Path]]:
+        shape, statistics = (self.objects, self.sections, self.lines, self.pixels), self._statistics()
+        for k in range(self.objects + 1 if self.objects > 1 else 1):
+            mean, var, low, high = statistics[max(0, k - 1)]
+            at = 0 if k == 0 else self._at((k - 1) * self.sections) - spider.label_bytes(self.pixels)
+            head = spider.build_header(
+                *shape, number=k, pixel_size=self.pixel_size, statistics=(mean, float(np.sqrt(var)), low, high),
+                when=self._created, title="Written by im4d",
+            )  # fmt: skip
+            write_at(self._data_fd, at, head, self.path)
+        atomic.discard([self._head_tmp])
+        return [(self._data_tmp, self.path)]
+
+    def _finish_hdf(self) -> list[tuple[Path, Path]]:
+        def read(k: int) -> NDArray:
+            out = np.empty((self.sections, self.lines, self.pixels), self.dtype)
+            return read_into(self._data_fd, self._at(k * self.sections), out, self.path)
+
+        known = self._metadata()
+        try:
+            shape = (self.objects, self.sections, self.lines, self.pixels)
+            eman.write_hdf(self._head_tmp, read, known, shape, self.pixel_size, self._statistics())
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error}") from error
+        atomic.discard([self._data_tmp])
+        return [(self._head_tmp, self.path)]
 
     def _shut(self) -> None:
         for fd in (self._data_fd, self._head_fd):
@@ -364,7 +422,8 @@ def create_stack(
     Parameters
     ----------
     path : path
-        ``.hed``, ``.img`` or no extension: an IMAGIC pair; ``.mrc``, ``.mrcs``, ``.map``: MRC, with poses in ``NAME.star``.
+        ``.hed``, ``.img`` or no extension: an IMAGIC pair; ``.mrc``, ``.mrcs``, ``.map``: MRC, with poses in ``NAME.star``;
+        ``.star``: ``NAME.mrcs`` with its list; ``.spi``, ``.stk``, ``.vol``: SPIDER; ``.hdf``: EMAN2.
     objects, sections, lines, pixels : int
         Shape of the file.
     pixel_size : float or None

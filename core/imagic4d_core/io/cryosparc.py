@@ -1,0 +1,153 @@
+"""cryoSPARC particle files (``.cs``): NumPy structured arrays (read only).
+
+A pose is a rotation vector (radians) of the rotation that is the transpose of RELION's matrix; shifts are in pixels, with
+RELION's sign; classes and half sets are counted from 0 (fields as described in cryoSPARC's guide, "Manipulating .cs files").
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core.errors import InputError
+from imagic4d_core.geometry import euler
+from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.particles import Metadata, Particles, axis_from_standard, numbered, volts
+
+
+def _load(path: str | os.PathLike) -> NDArray:
+    try:
+        data = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read as a cryoSPARC file: {str(error).splitlines()[0]}") from error
+    if not isinstance(data, np.ndarray) or data.dtype.names is None:
+        raise InputError(f"{path}: is a NumPy file, but not of cryoSPARC (a structured array with names like blob/path)")
+    return data
+
+
+def _texts(values: NDArray) -> list[str]:
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values.tolist()]
+
+
+def _beside(path: Path, data: NDArray) -> dict[str, NDArray]:
+    """Fields of this file and of its passthrough file (``..._passthrough_particles.cs``), matched by uid."""
+    fields = {name: data[name] for name in data.dtype.names or ()}
+    if "blob/path" in fields and "ctf/df1_A" in fields:
+        return fields
+    for other in sorted(path.parent.glob("*passthrough*particles*.cs")):
+        more = _load(other) if other != path else None
+        if more is None or "uid" not in fields or "uid" not in (more.dtype.names or ()):
+            continue
+        order = np.argsort(more["uid"])
+        at = np.clip(np.searchsorted(more["uid"], fields["uid"], sorter=order), 0, len(more) - 1)
+        rows = order[at]
+        if (more["uid"][rows] == fields["uid"]).all():
+            fields |= {name: more[name][rows] for name in more.dtype.names or () if name not in fields}
+    return fields
+
+
+def read_particles(path: str | os.PathLike) -> Particles:
+    """The images that a cryoSPARC file lists.
+
+    Images are those of ``blob/path`` and ``blob/idx``; where they are missing they are taken from the passthrough file beside it.
+
+    Raises
+    ------
+    InputError
+        Not such a file, or without image names.
+    """
+    path = Path(path)
+    data = _load(path)
+    fields = _beside(path, data)
+    if "blob/path" not in fields:
+        raise InputError(
+            f"{path}: has no image names (blob/path); put the job's passthrough_particles.cs beside it, or export the particles"
+        )
+    names = [name.lstrip(">") for name in _texts(fields["blob/path"])]
+    file = numbered(names).astype(np.intp) - 1
+    files = list(dict.fromkeys(names))
+    image = fields["blob/idx"].astype(np.intp) if "blob/idx" in fields else np.zeros(len(names), np.intp)
+    size = fields["blob/psize_A"].astype(np.float64) if "blob/psize_A" in fields else None
+    metadata = Metadata(len(names), _poses(fields, len(names), size), _words(fields), size)
+    notes = []
+    if "blob/sign" in fields and (fields["blob/sign"] < 0).any():
+        notes.append("blob/sign is -1: contrast is inverted inside cryoSPARC, not here")
+    if any(k in fields and np.any(fields[k]) for k in ("ctf/tilt_A", "ctf/trefoil_A", "ctf/phase_shift_rad")):
+        notes.append("higher-order CTF terms and phase shifts have no header word")
+    return Particles(path, files, file, image, metadata, notes)
+
+
+def _of_classes(fields: dict[str, NDArray], key: str) -> list[str]:
+    """Names of one field of all classes of a heterogeneous refinement, in the order of the classes."""
+    names = [k for k in fields if k.startswith("alignments_class_") and k.endswith("/" + key)]
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+def _best_class(fields: dict[str, NDArray]) -> tuple[str, NDArray[np.intp] | None]:
+    """Prefix of the pose fields, or for several classes which of them each image belongs to."""
+    if "alignments3D/pose" in fields:
+        return "alignments3D", None
+    chances = _of_classes(fields, "class_posterior")
+    if chances:
+        return "", np.argmax(np.stack([fields[k] for k in chances]), axis=0)
+    return ("alignments2D", None) if "alignments2D/pose" in fields else ("", None)
+
+
+def _poses(fields: dict[str, NDArray], count: int, size: NDArray | None) -> Poses | None:
+    prefix, chosen = _best_class(fields)
+    if prefix == "alignments3D" or chosen is not None:
+        values = {}
+        for key in ("pose", "shift", "psize_A", "class", "class_posterior", "split"):
+            if chosen is None:
+                value = fields.get(f"{prefix}/{key}")
+            else:
+                names = _of_classes(fields, key)
+                stacked = np.stack([fields[k] for k in names]) if names else None
+                value = None if stacked is None else stacked[chosen, np.arange(count)]
+            if value is not None:
+                values[key] = value
+        return _three(values, count, size, chosen)
+    if prefix == "alignments2D":
+        poses = Poses.blank(count)
+        x, y = _shift(fields.get("alignments2D/shift"), fields.get("alignments2D/psize_A"), size)
+        poses.set_relion(np.zeros(count), np.zeros(count), np.rad2deg(fields["alignments2D/pose"].reshape(count)), x, y)
+        return poses
+    return None
+
+
+def _shift(shift: NDArray | None, scale: NDArray | None, size: NDArray | None) -> tuple[NDArray | float, NDArray | float]:
+    """Shifts in pixels of the images; those of a binned alignment count its own pixels."""
+    if shift is None:
+        return 0.0, 0.0
+    factor = scale / size if scale is not None and size is not None and (size > 0).all() and (scale > 0).all() else 1.0
+    return shift[:, 0] * factor, shift[:, 1] * factor
+
+
+def _three(values: dict[str, NDArray], count: int, size: NDArray | None, chosen: NDArray | None) -> Poses:
+    poses = Poses.blank(count)
+    matrix = np.swapaxes(euler.matrix_from_rotvec(values["pose"]), -1, -2)
+    poses.set_standard_matrices(matrix, *_shift(values.get("shift"), values.get("psize_A"), size))
+    if "class" in values or chosen is not None:
+        poses.ref3d[:] = values.get("class", chosen) + 1
+    if "class_posterior" in values:
+        poses.confidence[:] = values["class_posterior"]
+    if "split" in values and len(np.unique(values["split"])) > 1:
+        poses.halfset[:] = values["split"] + 1
+    return poses
+
+
+def _words(fields: dict[str, NDArray]) -> dict[str, NDArray]:
+    words: dict[str, NDArray] = {}
+    for word, name in (("DEFOCUS1", "df1_A"), ("DEFOCUS2", "df2_A"), ("SPABERR", "cs_mm"), ("CTFQUAL", "cross_corr_ctffind4")):
+        if f"ctf/{name}" in fields:
+            words[word] = fields[f"ctf/{name}"].astype(np.float64)
+    if "ctf/df_angle_rad" in fields:
+        words["DEFANGLE"] = axis_from_standard(np.rad2deg(fields["ctf/df_angle_rad"].astype(np.float64)))
+    if "ctf/accel_kv" in fields:
+        words["VOLTAGE"] = volts(fields["ctf/accel_kv"])
+    if "alignments3D/pose" not in fields and "alignments2D/class" in fields:
+        words["CLASSNO"] = fields["alignments2D/class"].astype(np.float64) + 1
+    if "location/micrograph_path" in fields:
+        words["MIDENT"] = numbered(_texts(fields["location/micrograph_path"]))
+    return words

@@ -1,0 +1,158 @@
+"""A list of images in one or several stacks (STAR, .cs, .par) read as if it were a file of images itself."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core.errors import InputError, MismatchError
+from imagic4d_core.io import header as hdr
+from imagic4d_core.io.layout import Layout
+from imagic4d_core.io.particles import Particles, locate
+
+#: Stacks held open at a time.
+_OPEN = 64
+
+
+def is_listing(path: Path, raw: bytes) -> bool:
+    """Whether a file lists images of other files: by its content for STAR and .cs, by name for .par."""
+    if path.suffix.lower() == ".par":
+        return True
+    if raw[:6] == b"\x93NUMPY":
+        return True
+    text = raw.lstrip()
+    return path.suffix.lower() == ".star" or (text[:1] in (b"#", b"d") and b"data_" in raw and b"loop_" in raw)
+
+
+def read_listing(path: Path, raw: bytes) -> tuple[Particles, str]:
+    """What a metadata file of any known kind lists, and the name of its format.
+
+    Raises
+    ------
+    InputError
+        Not such a file, damaged, or without images.
+    """
+    from imagic4d_core.io import cryosparc, frealign, star
+
+    if raw[:6] == b"\x93NUMPY" or path.suffix.lower() == ".cs":
+        return cryosparc.read_particles(path), "CRYOSPARC"
+    if path.suffix.lower() == ".par":
+        return frealign.read_par(path), "FREALIGN"
+    tables = star.read_star(path)
+    if frealign.is_cistem(tables):
+        return frealign.read_cistem(path, tables), "CISTEM"
+    return star.read_particles(path, tables), "STAR"
+
+
+class ListedFile:
+    """Reader of the images that a metadata file lists; same methods as the readers of stacks.
+
+    Parameters
+    ----------
+    path : Path
+    raw : bytes
+        Its first bytes.
+    opener : callable
+        Gives the reader of a stack.
+
+    Raises
+    ------
+    InputError
+        A stack is missing, or has fewer images than are listed.
+    MismatchError
+        Stacks of different sizes.
+    """
+
+    def __init__(self, path: Path, raw: bytes, opener: Callable[[str], Any]):
+        self.particles, form = read_listing(path, raw)
+        self._opener, self._lock = opener, threading.Lock()
+        self._readers: OrderedDict[int, list[Any]] = OrderedDict()  # file -> [reader, users]
+        if not len(self.particles):
+            raise InputError(f"{path}: lists no images")
+        self.paths = [locate(name, path) for name in self.particles.files]
+        self.layout = self._find_layout(path, form)
+
+    def _find_layout(self, path: Path, form: str) -> Layout:
+        need = np.zeros(len(self.paths), np.intp)
+        np.maximum.at(need, self.particles.file, self.particles.image + 1)
+        first: Layout | None = None
+        dtype: np.dtype | None = None
+        for k, count in enumerate(need):
+            if not count:
+                continue
+            with self._reader(k) as reader:
+                lay = reader.layout
+            if count > lay.n_images:
+                raise InputError(f"{path}: lists image {count} of {self.paths[k]}, which holds {lay.n_images}")
+            if first is None:
+                first, dtype = lay, lay.dtype.newbyteorder("=")
+            if (lay.lines, lay.pixels) != (first.lines, first.pixels):
+                raise MismatchError(
+                    f"{path}: {first.path} has images of {first.lines} x {first.pixels}, {lay.path} of {lay.lines} x "
+                    f"{lay.pixels}; all must have one size"
+                )
+            if lay.dtype.newbyteorder("=") != dtype:
+                dtype = np.dtype(np.float32)
+        assert first is not None and dtype is not None
+        size = self.particles.metadata.pixel_size
+        pixel = first.pixel_size
+        notes = list(self.particles.notes)
+        if size is not None and size[0] > 0:
+            pixel = float(size[0])
+            if np.ptp(size) > 1e-6 * pixel:
+                notes.append(f"pixel sizes from {size.min():.6g} to {size.max():.6g} A; word 123 of each image has its own")
+        word = first.type_word if dtype != np.float32 else "REAL"
+        return Layout(path, form, len(self.particles), 1, first.lines, first.pixels, False, dtype, pixel, word, notes)
+
+    @contextmanager
+    def _reader(self, k: int) -> Iterator[Any]:
+        """The reader of file `k`, not closed by others meanwhile."""
+        with self._lock:
+            entry = self._readers.get(k)
+            if entry is None:
+                entry = self._readers[k] = [self._opener(str(self.paths[k])), 0]
+            self._readers.move_to_end(k)
+            entry[1] += 1
+        try:
+            yield entry[0]
+        finally:
+            with self._lock:
+                entry[1] -= 1
+                idle = [n for n, (_, users) in self._readers.items() if not users]
+                for n in idle[: max(0, len(self._readers) - _OPEN)]:
+                    self._readers.pop(n)[0].close()
+
+    def read_raw(self, start: int, stop: int) -> NDArray:
+        """Listed images `start` to `stop`, shape (n, lines, pixels)."""
+        lay = self.layout
+        out = np.empty((stop - start, lay.lines, lay.pixels), lay.dtype)
+        file, image = self.particles.file[start:stop], self.particles.image[start:stop]
+        breaks = np.flatnonzero((np.diff(file) != 0) | (np.diff(image) != 1)) + 1
+        for a, b in zip([0, *breaks], [*breaks, stop - start], strict=True):
+            if b > a:
+                with self._reader(int(file[a])) as reader:
+                    out[a:b] = reader.read_raw(int(image[a]), int(image[b - 1]) + 1)
+        return out
+
+    def headers(self, start: int, stop: int) -> NDArray:
+        """Header records made of the metadata; word 73 (LOCORIG) is the row in the list, the title names the image."""
+        lay = self.layout
+        h = hdr.blank_headers(stop - start, lay.lines, lay.pixels, pixel_size=lay.pixel_size)
+        hdr.set_geometry(h, start, lay.objects, 1, lay.lines, lay.pixels, lay.type_word)
+        rows = np.arange(start, stop)
+        self.particles.metadata.select(rows).into_headers(h)
+        h["LOCORIG"] = rows + 1
+        for k, (f, i) in enumerate(zip(self.particles.file[start:stop], self.particles.image[start:stop], strict=True)):
+            h["NAME"][k] = f"{i + 1:06d}@{self.paths[f].name}".encode("ascii", "replace")[:80]
+        return h
+
+    def close(self) -> None:
+        """Close all stacks."""
+        with self._lock:
+            while self._readers:
+                self._readers.popitem()[1][0].close()
