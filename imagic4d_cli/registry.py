@@ -61,6 +61,22 @@ TABLE: dict[str, Entry] = {
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
     "copy": Entry(_C + "copy:cli.images", "Images", "Copy images, with their headers.", ("copy-image",)),
     "threed-copy": Entry(_C + "copy:cli.volumes", "Volumes", "Copy volumes, with their headers."),
+    "append": Entry(
+        _C + "append:cli.images", "Images", "Append images to a file, which is made when missing.", ("append-image",)
+    ),
+    "threed-append": Entry(_C + "append:cli.volumes", "Volumes", "Append volumes to a file, which is made when missing."),
+    "cut": Entry(_C + "cut:cli.images", "Images", "Cut windows out of images, or pad them.", ("cut-image", "subfile")),
+    "threed-cut": Entry(_C + "cut:cli.volumes", "Volumes", "Cut windows out of volumes, or pad them.", ("threed-subfile",)),
+    "blow-up": Entry(
+        _C + "blow_up:cli.images", "Images", "Magnify or reduce images: other pixel size, other box.", ("blow-up-image", "blowup")
+    ),
+    "threed-blowup": Entry(
+        _C + "blow_up:cli.volumes", "Volumes", "Magnify or reduce volumes: other pixel size, other box.", ("threed-blow-up",)
+    ),
+    "center": Entry(_C + "center:cli.images", "Images", "Center images.", ("center-image", "alimass", "centre")),
+    "threed-center": Entry(_C + "center:cli.volumes", "Volumes", "Center volumes.", ("threed-centre",)),
+    "rotate": Entry(_C + "rotate:cli.images", "Images", "Rotate and shift images.", ("rotate-image", "eq-rot")),
+    "threed-rotate": Entry(_C + "rotate:cli.volumes", "Volumes", "Rotate and shift volumes."),
     "arithmetic": Entry(
         _C + "arithmetic:cli.images",
         "Images",

@@ -1,36 +1,75 @@
-"""Reference-free centring: correlation with the rotational average of the total sum (IMAGIC's CENTER-IMAGE, TOTSUM)."""
+"""Reference-free centring of images and volumes: correlation with the rotational average of the total sum (IMAGIC's CENTER-IMAGE,
+TOTSUM), and centres of mass (MASS)."""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core import fourier
+from imagic4d_core.parallel import SERIAL, Comm, map_blocks
+
+#: Fixed point of the total sum: images have standard deviation 1.
+UNIT = 2.0**30
+
+
+def _radius(box: Sequence[int]) -> NDArray[np.float64]:
+    x = [np.arange(n) - n // 2 for n in box]
+    if len(x) == 2:
+        return np.hypot(x[0][:, None], x[1])
+    return np.sqrt(sum(c.astype(np.float64) ** 2 for c in np.meshgrid(*x, indexing="ij", sparse=True)))
 
 
 def rotational_average(image: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Replace every pixel of an image (n, n) by the mean over its circle around ``n // 2`` (radii rounded to pixels)."""
-    n = image.shape[0]
-    x = np.arange(n) - n // 2
-    r = np.rint(np.hypot(x[:, None], x)).astype(np.int64)
-    mean = np.bincount(r.ravel(), weights=image.ravel()) / np.bincount(r.ravel())
+    """Replace every pixel of an image, or voxel of a volume, by the mean over its circle or shell around index N // 2.
+
+    Radii are rounded to pixels.
+    """
+    r = np.rint(_radius(image.shape)).astype(np.int64)
+    mean = np.bincount(r.ravel(), weights=image.ravel()) / np.maximum(1, np.bincount(r.ravel()))
     return mean[r].astype(np.float32)
 
 
-def shifted(spectra: NDArray[np.complex64], shifts: NDArray[np.float64], box: int) -> NDArray[np.complex64]:
-    """Half spectra (n, box, box // 2 + 1) of images moved by `shifts` (n, 2), pixels."""
-    kx, ky = fourier.frequencies(box), fourier.half_frequencies(box)
-    phase = kx[None, :, None] * shifts[:, 0, None, None] + ky * shifts[:, 1, None, None]
+def _grid(box: Sequence[int]) -> list[NDArray[np.float64]]:
+    """Frequencies of half spectra along each axis, ready to broadcast."""
+    d = len(box)
+    axes = [fourier.frequencies(n) for n in box[:-1]] + [fourier.half_frequencies(box[-1])]
+    return [k.reshape([-1 if i == axis else 1 for i in range(d)]) for axis, k in enumerate(axes)]
+
+
+def shifted(spectra: NDArray[np.complex64], shifts: NDArray[np.float64], box: int | Sequence[int]) -> NDArray[np.complex64]:
+    """Half spectra (n, ..., box // 2 + 1) of objects moved by `shifts` (n, d), pixels in the order of array axes.
+
+    `box` is the real-space shape, or one number for a square.
+    """
+    shape = (box, box) if isinstance(box, int) else tuple(box)
+    spread = (slice(None), *(None,) * len(shape))
+    phase = sum(k * shifts[:, axis][spread] for axis, k in enumerate(_grid(shape)))
     return (spectra * np.exp(-2j * np.pi * phase)).astype(np.complex64)
 
 
 def shifts_to(
     spectra: NDArray[np.complex64], reference: NDArray[np.float32], max_shift: float, max_frequency: float = 0.5
 ) -> NDArray[np.float64]:
-    """Shifts that bring images onto a reference: place of the highest correlation, to a fraction of a pixel.
+    """Shifts that bring objects onto a reference; see `correlated`.
+
+    Returns
+    -------
+    ndarray, shape (n, d), float64
+    """
+    return correlated(spectra, reference, max_shift, max_frequency)[0]
+
+
+def correlated(
+    spectra: NDArray[np.complex64], reference: NDArray[np.float32], max_shift: float, max_frequency: float = 0.5
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shifts that bring objects onto a reference: place of the highest correlation, to a fraction of a pixel.
 
     Parameters
     ----------
-    spectra : ndarray, shape (n, box, box // 2 + 1), complex64
-    reference : ndarray, shape (box, box), float32
+    spectra : ndarray, shape (n, ..., N // 2 + 1), complex64
+        Half spectra of images or volumes.
+    reference : ndarray, shape (..., N), float32
     max_shift : float
         Pixels.
     max_frequency : float
@@ -38,25 +77,149 @@ def shifts_to(
 
     Returns
     -------
-    ndarray, shape (n, 2), float64
+    shifts : ndarray, shape (n, d), float64
+        In the order of array axes.
+    ccc : ndarray, shape (n,), float64
+        Correlation coefficient at the peak pixel, of what passes the low-pass.
     """
-    box = reference.shape[0]
-    kx, ky = fourier.frequencies(box), fourier.half_frequencies(box)
-    keep = (np.hypot(kx[:, None], ky) <= max_frequency / 2) & (np.hypot(kx[:, None], ky) > 0)
-    f = fourier.centred_rfftn(reference, 2) * keep
-    ccf = fourier.centred_irfftn(spectra * np.conj(f), (box, box))
-    x = np.arange(box) - box // 2
-    inside = np.hypot(x[:, None], x) <= max_shift
-    flat = np.where(inside, ccf, -np.inf).reshape(len(ccf), -1).argmax(1)
-    ix, iy = np.divmod(flat, box)
-    peak = np.stack([x[ix] + _parabola(ccf, ix, iy, 0), x[iy] + _parabola(ccf, ix, iy, 1)], 1)
-    return -peak
+    box = reference.shape
+    d = len(box)
+    k = np.sqrt(sum(g**2 for g in _grid(box))) if d > 2 else np.hypot(*_grid(box))
+    keep = (k <= max_frequency / 2) & (k > 0)
+    f = fourier.centred_rfftn(reference, d) * keep
+    ccf = fourier.centred_irfftn(spectra * np.conj(f), box)
+    flat = np.where(_radius(box) <= max_shift, ccf, -np.inf).reshape(len(ccf), -1).argmax(1)
+    index = np.unravel_index(flat, box)
+    peak = np.stack([i - n // 2 + _parabola(ccf, index, axis) for axis, (i, n) in enumerate(zip(index, box, strict=True))], 1)
+    twice = np.full(box[-1] // 2 + 1, 2.0)
+    twice[0] = 1.0
+    if box[-1] % 2 == 0:
+        twice[-1] = 1.0
+    weight = keep * twice
+    size = float(np.prod(box))
+    power = (np.square(np.abs(spectra)) * weight).reshape(len(spectra), -1).sum(1, dtype=np.float64)
+    own = float((np.square(np.abs(f)) * weight).sum(dtype=np.float64))
+    norm = np.sqrt(power * own) / size
+    ccc = ccf.reshape(len(ccf), -1)[np.arange(len(ccf)), flat] / np.where(norm > 0, norm, 1.0)
+    return -peak, ccc.astype(np.float64)
 
 
-def _parabola(ccf: NDArray, ix: NDArray, iy: NDArray, axis: int) -> NDArray[np.float64]:
-    n = ccf.shape[1]
+def _parabola(ccf: NDArray, index: tuple[NDArray, ...], axis: int) -> NDArray[np.float64]:
+    n = ccf.shape[axis + 1]
     k = np.arange(len(ccf))
-    dx, dy = (1, 0) if axis == 0 else (0, 1)
-    low, mid, high = ccf[k, ix - dx, iy - dy], ccf[k, ix, iy], ccf[k, (ix + dx) % n, (iy + dy) % n]
+    low_at, high_at = list(index), list(index)
+    low_at[axis], high_at[axis] = index[axis] - 1, (index[axis] + 1) % n
+    low, mid, high = ccf[(k, *low_at)], ccf[(k, *index)], ccf[(k, *high_at)]
     bend = low - 2 * mid + high
     return np.clip(np.where(bend < 0, 0.5 * (low - high) / np.where(bend < 0, bend, 1), 0.0), -0.5, 0.5).astype(np.float64)
+
+
+def normalised(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Objects (n, ...) with mean 0 and standard deviation 1, in place; and which of them are constant (and become 0)."""
+    axes = tuple(range(1, data.ndim))
+    mean = data.mean(axis=axes, keepdims=True, dtype=np.float64)
+    sd = data.std(axis=axes, keepdims=True, dtype=np.float64)
+    flat = sd.ravel() <= 1e-12 * np.maximum(1.0, np.abs(mean.ravel()))
+    data -= mean.astype(np.float32)
+    data /= np.where(sd > 0, sd, 1.0).astype(np.float32)
+    data[flat] = 0
+    return data, flat
+
+
+def total_sum_shifts(
+    read: Callable[[tuple[int, int]], NDArray[np.float32]], count: int, box: Sequence[int], *, block: int, iterations: int,
+    max_shift: float, max_frequency: float = 0.5, comm: Comm = SERIAL, threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """Shifts that bring objects onto the rotational average of their own sum, found again and again.
+
+    Parameters
+    ----------
+    read : callable
+        Normalised objects of a block (start, stop), shape (n, *box), float32.
+    count : int
+        Number of objects.
+    box : sequence of int
+    block : int
+        Objects in a block.
+    iterations : int
+    max_shift : float
+        Pixels.
+    max_frequency : float
+        Low-pass of the correlation, fraction of Nyquist.
+
+    Returns
+    -------
+    shifts : ndarray, shape (count, d), float64
+        Array axes; the same bits for any number of ranks and threads (the sum is one of integers).
+    ccc : ndarray, shape (count,), float64
+    """
+    d, shape = len(box), tuple(box)
+    shifts, ccc = np.zeros((count, d)), np.zeros(count)
+    blocks = comm.blocks(count, block)
+    inside = _radius(shape) < 0.95 * min(shape) / 2 + 1
+    for done in range(iterations):
+        total = np.zeros(shape, np.int64)
+
+        def add(span: tuple[int, int]) -> NDArray[np.int64]:
+            f = shifted(fourier.centred_rfftn(read(span), d), shifts[slice(*span)], shape)
+            return np.rint(fourier.centred_irfftn(f, shape).astype(np.float64) * UNIT).astype(np.int64).sum(0)
+
+        for part in map_blocks(add, blocks, threads):
+            total += part
+        total = comm.allreduce(total)
+        reference = rotational_average(total * (inside / (UNIT * count)))
+
+        def find(span: tuple[int, int], reference: NDArray[np.float32] = reference) -> tuple[NDArray, NDArray]:
+            f = fourier.centred_rfftn(read(span), d).astype(np.complex64)
+            return correlated(f, reference, max_shift, max_frequency)
+
+        found = map_blocks(find, blocks, threads)
+        for part in comm.allgather(list(zip(blocks, found, strict=True))):
+            for (a, b), (move, score) in part:
+                shifts[a:b], ccc[a:b] = move, score
+        if progress is not None:
+            progress(done + 1, iterations)
+    return shifts, ccc
+
+
+def centre_of_mass(
+    data: NDArray[np.float32], level: float | NDArray = 0.0, radius: float | None = None, iterations: int = 5
+) -> NDArray[np.float64]:
+    """Shifts that bring the centre of mass of what is above a level to index N // 2.
+
+    Parameters
+    ----------
+    data : ndarray, shape (n, *box)
+    level : float or ndarray, shape (n,)
+        Only densities above it have mass, by as much as they are above.
+    radius : float, optional
+        Only what is inside this radius around the centre found counts, pixels; it is then found again, `iterations` times.
+    iterations : int
+
+    Returns
+    -------
+    ndarray, shape (n, d), float64
+        Array axes; 0 where nothing is above the level.
+    """
+    n, box = len(data), data.shape[1:]
+    d = len(box)
+    spread = (slice(None), *(None,) * d)
+    mass = np.maximum(data - np.broadcast_to(np.asarray(level, np.float32), (n,))[spread], 0)
+    x = [np.arange(k, dtype=np.float64) - k // 2 for k in box]
+    shift = _moment(mass, x)
+    for _ in range(iterations if radius is not None else 0):
+        near = sum(np.square(x[a].reshape([-1 if i == a else 1 for i in range(d)])[None] + shift[:, a][spread]) for a in range(d))
+        shift = _moment(mass * (near <= radius**2), x)  # type: ignore[operator]
+    return shift
+
+
+def _moment(mass: NDArray, x: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    d = len(x)
+    out = np.empty((len(mass), d))
+    total = None
+    for a in range(d):
+        line = mass.sum(axis=tuple(i + 1 for i in range(d) if i != a), dtype=np.float64)
+        total = line.sum(1) if total is None else total
+        out[:, a] = -(line @ x[a]) / np.where(total > 0, total, 1.0)
+    return out

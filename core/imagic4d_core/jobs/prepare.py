@@ -8,18 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core import fourier
-from imagic4d_core.align.centre import rotational_average, shifted, shifts_to
+from imagic4d_core.align.centre import normalised as to_unit_variance
+from imagic4d_core.align.centre import total_sum_shifts
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import create_stack, open_stack
-from imagic4d_core.masks.shapes import soft_disc
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 from imagic4d_core.units import in_pixels
 
 BLOCK = 128
-#: Fixed point of the total sum: images have standard deviation 1.
-UNIT = 2.0**30
 
 
 @dataclass
@@ -95,44 +92,19 @@ def prepare(
             raise InputError(f"{images.path}: holds no image")
         blocks = comm.blocks(n, BLOCK)
         sign = np.float32(-1.0 if invert else 1.0)
-        disc = soft_disc(box, 0.95 * box / 2, 2.0) > 0.5
 
         def normalised(block: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-            data = images.read(*block) * sign
-            mean = data.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
-            sd = data.std(axis=(1, 2), keepdims=True, dtype=np.float64)
-            flat = sd[:, 0, 0] <= 1e-12 * np.maximum(1.0, np.abs(mean[:, 0, 0]))
-            data -= mean.astype(np.float32)
-            data /= np.where(sd > 0, sd, 1.0).astype(np.float32)
-            data[flat] = 0
-            return data, flat
+            return to_unit_variance(images.read(*block) * sign)
 
         shifts = np.zeros((n, 2))
         before = Poses.from_headers(images.headers())
         if keep_poses:
             shifts[:] = before.shift
-        most = in_pixels(max_shift, box)
-        for _ in range(iterations if centre and not keep_poses else 0):
-            total = np.zeros((box, box), np.int64)
-
-            def add(block: tuple[int, int]) -> NDArray[np.int64]:
-                data, _ = normalised(block)
-                f = shifted(fourier.centred_rfftn(data, 2), shifts[slice(*block)], box)
-                return np.rint(fourier.centred_irfftn(f, (box, box)).astype(np.float64) * UNIT).astype(np.int64).sum(0)
-
-            for part in map_blocks(add, blocks, n_threads):
-                total += part
-            total = comm.allreduce(total)
-            reference = rotational_average(total * (disc / (UNIT * n)))
-
-            def find(block: tuple[int, int], reference: NDArray[np.float32] = reference) -> NDArray[np.float64]:
-                data, _ = normalised(block)
-                return shifts_to(fourier.centred_rfftn(data, 2).astype(np.complex64), reference, most)
-
-            found = map_blocks(find, blocks, n_threads)
-            for part in comm.allgather(list(zip(blocks, found, strict=True))):
-                for (a, b), values in part:
-                    shifts[a:b] = values
+        elif centre:
+            shifts, _ = total_sum_shifts(
+                lambda block: normalised(block)[0], n, (box, box), block=BLOCK, iterations=iterations,
+                max_shift=in_pixels(max_shift, box), comm=comm, threads=n_threads,
+            )  # fmt: skip
         constant = 0
         with create_stack(dst, n, 1, box, box, pixel_size=images.pixel_size, overwrite=overwrite, comm=comm) as out:
 

@@ -1,8 +1,8 @@
 """Rotation by shears: every line is shifted by a Fourier phase, so nothing is lost of what is band-limited.
 
 A rotation in a plane is three shears (Unser, Thevenaz, Yaroslavsky, IEEE Trans. Image Process. 4 (1995) 1371,
-doi:10.1109/83.465102); one in space is three rotations in planes. Quarter turns are exchanges of pixels. Frequencies in the corners
-of the spectrum, beyond about 0.9 of Nyquist, are not kept by angles near 45 degrees.
+doi:10.1109/83.465102); one in space is three rotations in planes. Quarter turns are exchanges of pixels. Frequencies in the
+corners of the spectrum, beyond about 0.9 of Nyquist, are not kept by angles near 45 degrees.
 """
 
 import math

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.errors import UsageError
+
 #: Words that say where a fill value comes from.
 FILLS = ("edge", "mean")
 
@@ -29,7 +31,7 @@ def edge_mean(data: NDArray, ndim: int) -> NDArray:
     rest = data.reshape(n, *data.shape[-ndim:])
     for axis in range(1, ndim + 1):
         lead = (slice(None),) * axis
-        for face in ([0, -1] if rest.shape[axis] > 1 else [0]):
+        for face in [0, -1] if rest.shape[axis] > 1 else [0]:
             part = rest[(*lead, face)].reshape(n, -1)
             total += part.sum(1, dtype=wide)
             count += part.shape[1]
@@ -101,9 +103,7 @@ def place(part: NDArray, at: Sequence[int], size: Sequence[int], levels: NDArray
     return out
 
 
-def cut(
-    data: NDArray, size: Sequence[int], centre: Sequence[int] | None = None, fill: float | str = "edge"
-) -> NDArray:  # fmt: skip
+def cut(data: NDArray, size: Sequence[int], centre: Sequence[int] | None = None, fill: float | str = "edge") -> NDArray:
     """Cut a window out of every object, or pad it; the centre goes to the centre, index N // 2.
 
     Parameters
@@ -113,7 +113,7 @@ def cut(
     centre : sequence of int, optional
         0-based index of the new centre in the old box.
     fill : {"edge", "mean"} or float
-        Of what lies outside; `fill_levels` of the object before cutting.
+        Of what lies outside; `fill_levels` of the part that lies inside (of the object where no part does).
 
     Returns
     -------
@@ -127,6 +127,22 @@ def cut(
     if part.shape[1:] == tuple(size):
         return np.ascontiguousarray(part)
     if 0 in part.shape[1:]:
-        part = part[(slice(None), *[slice(0, 0)] * ndim)]
-    at = [a - w[0] if b > a else 0 for (a, b), w in zip(inside, where, strict=True)]
-    return place(part, at, size, fill_levels(data, fill, ndim))
+        return place(data[(slice(None), *[slice(0, 0)] * ndim)], [0] * ndim, size, fill_levels(data, fill, ndim))
+    at = [a - w[0] for (a, _), w in zip(inside, where, strict=True)]
+    return place(part, at, size, fill_levels(part, fill, ndim))
+
+
+def sides(given: Sequence[float], ndim: int, what: str) -> tuple:
+    """Values for array axes out of (lines, pixels[, sections]) as given on the command line; one number counts for all.
+
+    Raises
+    ------
+    UsageError
+        Another number of values.
+    """
+    if len(given) == 1:
+        given = tuple(given) * ndim
+    if len(given) != ndim:
+        names = "lines, pixels" if ndim == 2 else "lines, pixels, sections"
+        raise UsageError(f"{what} {','.join(f'{v:g}' for v in given)}: {ndim} numbers are needed here ({names}), or one for all")
+    return tuple(given) if ndim == 2 else (given[2], given[0], given[1])

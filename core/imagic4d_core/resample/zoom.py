@@ -1,0 +1,177 @@
+"""Other sampling of images and volumes: Fourier crop and pad, interpolation, binning. The centre stays at index N // 2."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core import fourier
+from imagic4d_core.errors import UsageError
+from imagic4d_core.resample.window import cut
+
+#: Binning beside the methods of interpolation.
+METHODS = ("fourier", "spline", "bilinear", "nearest", "coarse")
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """What becomes of a box.
+
+    Attributes
+    ----------
+    box : tuple of int
+        The new one.
+    factor : float
+        Magnification: old pixel size over new pixel size.
+    padded : tuple of int
+        Box before the change: larger than the old one where the factor gives no whole number of pixels otherwise.
+    """
+
+    box: tuple[int, ...]
+    factor: float
+    padded: tuple[int, ...]
+
+
+def plan(box: Sequence[int], *, factor: float | None = None, new: Sequence[int] | None = None, method: str = "fourier") -> Zoom:
+    """Find box and exact magnification.
+
+    Parameters
+    ----------
+    box : sequence of int
+    factor : float, optional
+        Magnification wanted. The new box is the nearest whole number of pixels; Fourier crop takes the magnification that fits
+        the longest side exactly, binning the next whole number of pixels.
+    new : sequence of int, optional
+        The new box, in place of a factor.
+    method : str
+        One of `METHODS`.
+
+    Raises
+    ------
+    UsageError
+        Sides would be stretched differently, or nothing would be left.
+    """
+    if new is not None:
+        longest = int(np.argmax(box))
+        factor = new[longest] / box[longest]
+        if any(abs(n * factor - m) > 0.5 + 1e-9 for n, m in zip(box, new, strict=True)):
+            shapes = [" x ".join(map(str, b)) for b in (box, new)]
+            raise UsageError(f"a box of {shapes[0]} cannot become {shapes[1]} by one factor: cut or pad it first (cut --box)")
+    assert factor is not None
+    if method == "coarse":
+        step = round(1 / factor)
+        if step < 2 or (new is None and abs(step * factor - 1) > 0.01):
+            raise UsageError(f"coarse makes pixels larger by a whole number: a factor of {factor:g} does not; give 0.5, 0.25 ...")
+        factor = 1.0 / step
+        made = tuple(n // step for n in box)
+    elif method == "fourier":
+        longest = int(np.argmax(box))
+        factor = max(1, math.floor(box[longest] * factor + 0.5)) / box[longest]
+        made = tuple(new) if new is not None else tuple(math.floor(n * factor + 0.5) for n in box)
+    else:
+        made = tuple(new) if new is not None else tuple(math.floor(n * factor + 0.5) for n in box)
+    if min(made) < 1 or max(made) < 2:
+        raise UsageError(f"a factor of {factor:g} leaves nothing of a box of {' x '.join(map(str, box))}")
+    padded = tuple(box)
+    if method == "fourier":
+        # the smallest boxes that the factor takes to whole numbers
+        side = max(box)
+        unit = side // math.gcd(side, round(side * factor))
+        padded = tuple(-(-n // unit) * unit for n in box)
+    return Zoom(made, factor, padded)
+
+
+def fourier_zoom(data: NDArray, z: Zoom, fill: float | str = "edge") -> NDArray:
+    """Cut or pad the spectrum: exact for what is band-limited; densities keep their size.
+
+    Parameters
+    ----------
+    data : ndarray, shape (n, *box), float32 or float64
+    z : Zoom
+    fill : {"edge", "mean"} or float
+        Where the box must be padded first.
+
+    Returns
+    -------
+    ndarray, shape (n, *z.box)
+    """
+    ndim = len(z.box)
+    wide = tuple(round(p * z.factor) for p in z.padded)
+    x = cut(data, z.padded, None, fill) if z.padded != data.shape[1:] else data
+    # phases follow the centre: crop spectra with the origin at pixel 0 and turn their phases, which spares two copies of the data
+    f = fourier.crop_rfftn(fourier.rfftn(x, ndim), z.padded, wide)
+    for axis, (n, m) in enumerate(zip(z.padded, wide, strict=True)):
+        k = fourier.half_frequencies(m) * m if axis == ndim - 1 else fourier.frequencies(m) * m
+        # a centre at n // 2 of n pixels must come to m // 2 of m
+        turn = k * (n // 2 / n - m // 2 / m)
+        if np.abs(turn).max() > 1e-12:
+            shape = [1] * (ndim + 1)
+            shape[axis + 1] = -1
+            f *= np.exp(2j * np.pi * turn).astype(np.complex64 if f.dtype == np.complex64 else np.complex128).reshape(shape)
+    f *= f.real.dtype.type(np.prod(np.array(wide, np.float64) / np.array(z.padded)))
+    out = fourier.irfftn(f, wide)
+    return out if wide == z.box else cut(out, z.box, None, fill)
+
+
+def bin_axis(x: NDArray, axis: int, step: int) -> NDArray:
+    """Mean of `step` pixels along an axis, around every `step`-th pixel counted from the centre, N // 2.
+
+    An even number of pixels has no middle one: `step + 1` are taken then, the two outer ones with half the weight. Beyond the
+    edge the outermost pixel counts on.
+    """
+    n = x.shape[axis]
+    m = n // step
+    lead = (slice(None),) * (axis % x.ndim)
+    low = n // 2 - (m // 2) * step - step // 2
+    high = low + m * step + 1 - step % 2
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = (max(0, -low), max(0, high - n))
+    if any(pads[axis]):
+        x = np.pad(x, pads, mode="edge")
+        low += pads[axis][0]
+    out: NDArray | None = None
+    for j in range(step + 1 - step % 2):
+        part = x[(*lead, slice(low + j, low + j + (m - 1) * step + 1, step))]
+        half = step % 2 == 0 and j in (0, step)
+        weight = x.dtype.type((0.5 if half else 1.0) / step)
+        out = part * weight if out is None else out + part * weight
+    assert out is not None
+    return out
+
+
+def zoom(data: NDArray, z: Zoom, method: str = "fourier", *, fill: float | str = "edge", threads: int = 1) -> NDArray:
+    """Change the sampling of objects.
+
+    Parameters
+    ----------
+    data : ndarray, shape (n, *box), float32 or float64
+    z : Zoom
+        From `plan`.
+    method : {"fourier", "spline", "bilinear", "nearest", "coarse"}
+        The interpolations do not low-pass: use them to magnify.
+    fill : {"edge", "mean"} or float
+    threads : int
+        For volumes.
+
+    Returns
+    -------
+    ndarray, shape (n, *z.box)
+    """
+    ndim = len(z.box)
+    if method == "fourier":
+        return fourier_zoom(data, z, fill)
+    if method == "coarse":
+        step = round(1 / z.factor)
+        for axis in range(1, ndim + 1):
+            data = bin_axis(data, axis, step)
+        return data
+    from imagic4d_core.resample.move import affine
+    from imagic4d_core.resample.window import fill_levels
+
+    n = len(data)
+    old, new = np.array(data.shape[1:]), np.array(z.box)
+    matrix = np.tile(np.eye(ndim) / z.factor, (n, 1, 1))
+    offset = np.tile(old // 2 - (new // 2) / z.factor, (n, 1))
+    return affine(data, matrix, offset, z.box, method, fill_levels(data, fill, ndim), threads)
