@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.io.locations import Locations
-from imagic4d_core.io.stack import BLOCK_BYTES, Stack, create_stack, open_stack
+from imagic4d_core.io.stack import Stack, create_stack, open_stack
 from imagic4d_core.jobs.copying import shape_text
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 
 UNITS = ("images", "volumes")
+#: Bytes of float32 densities worked on at a time by a thread; small enough that memory is used again and not handed back.
+BLOCK_BYTES = 1 << 23
 
 
 class Operation(Protocol):
@@ -69,7 +71,7 @@ class Operated:
     def lines(self) -> list[str]:
         """For people."""
         out = [f"{self.output}: {shape_text(self.objects, self.sections, self.n_lines, self.pixels)}, {self.what}"]
-        out += [f"  {name}: {value}" for name, value in self.values.items()]
+        out += [f"  {k}: {v:.5g}" if isinstance(v, float) else f"  {k}: {v}" for k, v in self.values.items()]
         return out + [f"  {note}" for note in self.notes]
 
 
