@@ -169,3 +169,25 @@ def rfft_lines(x: NDArray, axis: int) -> NDArray[np.complexfloating]:
 def irfft_lines(f: NDArray, n: int, axis: int) -> NDArray[np.floating]:
     """Inverse of `rfft_lines`, `n` the real-space length."""
     return _fft.irfft(f, n=n, axis=axis)
+
+
+def amplitudes(x: NDArray) -> NDArray[np.floating]:
+    """Amplitude spectra of images, shape (..., lines, pixels), frequency 0 at index ``N // 2``; a shift does not change them."""
+    return np.abs(_fft.fftshift(_fft.fftn(x, axes=(-2, -1)), axes=(-2, -1)))
+
+
+def centred_fftn(x: NDArray, ndim: int) -> NDArray[np.complexfloating]:
+    """Full complex FFT over the last `ndim` axes, with the origin at index ``N // 2`` in both spaces."""
+    axes = _axes(ndim)
+    return _fft.fftshift(_fft.fftn(_fft.ifftshift(x, axes=axes), axes=axes), axes=axes)
+
+
+def centred_ifftn(f: NDArray, ndim: int) -> NDArray[np.complexfloating]:
+    """Inverse of `centred_fftn`."""
+    axes = _axes(ndim)
+    return _fft.fftshift(_fft.ifftn(_fft.ifftshift(f, axes=axes), axes=axes), axes=axes)
+
+
+def to_centre(x: NDArray, ndim: int) -> NDArray:
+    """Move the origin of the last `ndim` axes from index 0 to index ``N // 2``."""
+    return _fft.fftshift(x, axes=_axes(ndim))
