@@ -58,6 +58,10 @@ TABLE: dict[str, Entry] = {
         "Project 3Ds, with the Euler angles and the 3D of each projection in its header.",
         ("threed-forward",),
     ),
+    "msa classify": Entry(
+        _C + "msa_classify:cli", "MSA", "Classify images or volumes by their MSA coordinates.", ("msa-classify",)
+    ),
+    "msa sum": Entry(_C + "msa_sum:cli", "MSA", "Average the members of each class.", ("msa-sum", "classum")),
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
     "copy": Entry(_C + "copy:cli.images", "Images", "Copy images, with their headers.", ("copy-image",)),
     "threed-copy": Entry(_C + "copy:cli.volumes", "Volumes", "Copy volumes, with their headers."),
@@ -133,7 +137,12 @@ TABLE: dict[str, Entry] = {
         "Give images the poses that stand in the headers of another file.",
         ("takeover",),
     ),
-    "convert": Entry(_C + "convert:cli", "Files", "Convert between IMAGIC and MRC, and from SPIDER.", ("em2em",)),
+    "convert": Entry(
+        _C + "convert:cli",
+        "Files",
+        "Convert between IMAGIC, MRC, STAR, SPIDER and EMAN2 HDF; cryoSPARC, FREALIGN and cisTEM in.",
+        ("em2em",),
+    ),
     "validate": Entry(_C + "validate:cli", "Files", "Check files against the rules of their format."),
     "simulate": Entry(_C + "simulate:cli", "Truth and comparison", "Simulate images with known truth from one or several 3Ds."),
     "compare": Entry(_C + "compare:cli", "Truth and comparison", "Score poses, memberships and volumes against known truth."),

@@ -14,7 +14,13 @@ _WAY = types.Words("images", "class-sums", imagic={"CLASS_SUM_ANGREC": "class-su
 @opt.source("poses_from", "POSES", help="As many images, or class averages, whose poses are wanted.")
 @opt.dst_optional
 @opt.option("--from", "way", type=_WAY, default="images", help="Image by image, or class averages to members.")
-@opt.option("--classes", type=types.FileName((".cls",)), metavar="CLS", help="Members of classes; default: word 108 of IMAGES.")
+@opt.option(
+    "--class-file",
+    "classes",
+    type=types.FileName((".cls",)),
+    metavar="CLS",
+    help="Members of classes; default: word 108 of IMAGES.",
+)
 @opt.option("--originals", is_flag=True, help="IMAGES were not moved by words 116 to 118: undo these moves in the pose.")
 @opt.option("--moves-from", type=types.SOURCE, metavar="FILE", help="Aligned images with moves and classes of the originals.")
 @opt.common_serial

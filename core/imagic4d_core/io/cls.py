@@ -28,7 +28,7 @@ class ClassFile:
     numbers : ndarray, shape (classes,), int64
         Class numbers.
     quality : ndarray, shape (classes,), float64
-        The third word of each class; in files of `im4d` the variance inside the class.
+        The third word of each class; in files of `im4d` its overall quality.
     members : list of ndarray of int64
         0-based locations, best first.
     """

@@ -1,13 +1,14 @@
 """Ward's hierarchical ascendant classification, exact, by rounds of reciprocal nearest neighbours.
 
-Two clusters that are each other's nearest may be merged at once, whatever else is merged: Ward's heights are reducible, so the tree
-is that of the greedy algorithm (Bruynooghe 1977; Murtagh 1983). Memory is linear in the number of objects: only centres are kept.
+Two clusters that are each other's nearest may be merged at once, whatever else is merged: Ward's heights are reducible, so the
+tree is that of the greedy algorithm (Bruynooghe 1977; Murtagh 1983). Memory is linear in the number of objects: only centres are
+kept.
 
 Nearest clusters are found by matrix products in single precision, which yield lower bounds; everything within reach is evaluated
 again in double precision, and every comparison that shapes the tree is of such values. Each cluster keeps a short list of its
-nearest ones with a bound for all others, so that most clusters outlive many rounds without a new search. Blocks of clusters that a
-bound rules out are not multiplied at all. None of this changes the tree, which is the same to the last bit for any number of ranks
-and threads.
+nearest ones with a bound for all others, so that most clusters outlive many rounds without a new search. Blocks of clusters that
+a bound rules out are not multiplied at all. None of this changes the tree, which is the same to the last bit for any number of
+ranks and threads.
 """
 
 import time

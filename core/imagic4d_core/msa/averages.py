@@ -1,0 +1,122 @@
+"""Class averages, variance images and half-class averages from sums that do not depend on the order of the members."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core.kernels.ward_sums import add_members, add_squares
+from imagic4d_core.parallel import Comm
+
+#: Quanta (in bits) of the typical density; 2**52 quanta is the most that a sum holds exactly.
+BITS = 26
+
+
+@dataclass
+class Means:
+    """What was averaged.
+
+    Attributes
+    ----------
+    average : ndarray, shape (classes, pixels), float64
+    variance : ndarray or None
+        Variance of each pixel over the members (divided by n - 1; 0 for single members).
+    halves : list of two ndarray, or None
+        Averages of every other member.
+    """
+
+    average: NDArray[np.float64]
+    variance: NDArray[np.float64] | None
+    halves: list[NDArray[np.float64]] | None
+
+
+class ClassSums:
+    """Sums for a range of classes.
+
+    Parameters
+    ----------
+    classes, pixels : int
+    typical : float
+        Root mean square of typical densities; sums are exact up to 2**26 times it. The same on every rank.
+    halves : bool
+        Keep two half sets of members apart.
+    squares : bool
+        Sums of squares too, for the variance.
+    """
+
+    def __init__(self, classes: int, pixels: int, typical: float, *, halves: bool, squares: bool) -> None:
+        self.parts = 2 if halves else 1
+        self.sums = np.zeros((self.parts * classes, pixels))
+        self.squares = np.zeros((classes, pixels) if squares else (0, 0))
+        size = float(np.ceil(np.log2(typical))) if typical > 0 else 0.0
+        self.quantum = 2.0 ** (size - BITS)
+        self.quantum_square = 2.0 ** (2 * size - BITS)
+
+    @staticmethod
+    def bytes_for(pixels: int, *, halves: bool, squares: bool) -> int:
+        """Bytes for each class."""
+        return 8 * pixels * (1 + halves + squares)
+
+    def add(self, images: NDArray[np.float32], row: NDArray[np.int64], half: NDArray[np.int64]) -> None:
+        """Add images to the sums of class `row` (below 0: none), half set `half` (0 or 1)."""
+        flat = images.reshape(len(images), -1)
+        place = row * 2 + half if self.parts == 2 else row
+        add_members(flat, np.where(row >= 0, place, -1), 1.5 * 2.0**52 * self.quantum, self.sums)
+        if len(self.squares):
+            add_squares(flat, row, 1.5 * 2.0**52 * self.quantum_square, self.squares)
+
+    def over(self, comm: Comm) -> None:
+        """Add the sums of all ranks; they are then on rank 0, and nothing on the others."""
+        if comm.size > 1:
+            empty = np.zeros((0, 0))
+            for name in ("sums", "squares"):
+                total = comm.reduce(getattr(self, name))
+                setattr(self, name, empty if total is None else total)
+
+    def exact(self) -> bool:
+        """Whether all sums stayed in the range in which they are exact."""
+        fits = max(float(self.sums.max(initial=0)), -float(self.sums.min(initial=0))) < 2.0**52 * self.quantum
+        return fits and bool(self.squares.max(initial=0) < 2.0**52 * self.quantum_square)
+
+    def means(self, start: int, counts: NDArray[np.int64]) -> Means:
+        """Averages of some classes.
+
+        Parameters
+        ----------
+        start : int
+            First class.
+        counts : ndarray, shape (n, 2), int64
+            Members in each half, of classes `start` to ``start + n``.
+        """
+        n = counts.sum(axis=1)
+        stop = start + len(n)
+        by_half = self.sums[start * self.parts : stop * self.parts].reshape(len(n), self.parts, -1)
+        average = by_half.sum(axis=1) / np.maximum(n, 1)[:, None]
+        variance = None
+        if len(self.squares):
+            variance = self.squares[start:stop] - n[:, None] * np.square(average)
+            variance = np.maximum(variance, 0) / np.maximum(n - 1, 1)[:, None]
+            variance[n < 2] = 0
+        halves = None
+        if self.parts == 2:
+            halves = [by_half[:, h] / np.maximum(counts[:, h], 1)[:, None] for h in (0, 1)]
+        return Means(average, variance, halves)
+
+
+def kept_members(members: list[NDArray[np.int64]], ignore_worst: float) -> list[NDArray[np.int64]]:
+    """Members of each class without its worst, the last of the list; one stays at least.
+
+    Parameters
+    ----------
+    members : list of ndarray
+        Best first.
+    ignore_worst : float
+        Per cent; rounded down to whole members.
+    """
+    return [m[: max(min(len(m), 1), len(m) - int(ignore_worst / 100 * len(m) + 1e-9))] for m in members]
+
+
+def warmup() -> None:
+    """Compile the kernels of class sums."""
+    sums = ClassSums(1, 4, 1.0, halves=True, squares=True)
+    sums.add(np.ones((2, 2, 2), np.float32), np.zeros(2, np.int64), np.arange(2))
