@@ -58,10 +58,19 @@ TABLE: dict[str, Entry] = {
         "Project 3Ds, with the Euler angles and the 3D of each projection in its header.",
         ("threed-forward",),
     ),
+    "msa run": Entry(
+        _C + "msa_run:cli", "MSA", "Find eigenimages of images or volumes, and the coordinates along them.", ("msa-run",)
+    ),
     "msa classify": Entry(
         _C + "msa_classify:cli", "MSA", "Classify images or volumes by their MSA coordinates.", ("msa-classify",)
     ),
     "msa sum": Entry(_C + "msa_sum:cli", "MSA", "Average the members of each class.", ("msa-sum", "classum")),
+    "mra": Entry(
+        _C + "mra:cli",
+        "Alignment",
+        "Align images to references, each to the one it resembles most.",
+        ("m-r-a", "multi-reference-align", "mralign"),
+    ),
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
     "copy": Entry(_C + "copy:cli.images", "Images", "Copy images, with their headers.", ("copy-image",)),
     "threed-copy": Entry(_C + "copy:cli.volumes", "Volumes", "Copy volumes, with their headers."),
