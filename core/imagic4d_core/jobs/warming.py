@@ -10,7 +10,7 @@ from typing import Any
 
 import imagic4d_core
 
-PACKAGES = ("kernels", "forward", "recon", "angrec")
+PACKAGES = ("kernels", "forward", "recon", "angrec", "resample")
 
 
 @dataclass
