@@ -6,7 +6,9 @@ from scipy import ndimage
 ORDER = {"nearest": 0, "bilinear": 1, "spline": 3}
 
 
-def affine(image: np.ndarray, matrix: np.ndarray, offset: np.ndarray, box: tuple[int, ...], method: str, fill: float) -> np.ndarray:
+def affine(
+    image: np.ndarray, matrix: np.ndarray, offset: np.ndarray, box: tuple[int, ...], method: str, fill: float
+) -> np.ndarray:
     """Interpolation at ``matrix i + offset``; half a pixel beyond the outermost centres counts as on them."""
     d = image.ndim
     grid = np.indices(box).reshape(d, -1)
@@ -56,7 +58,9 @@ def binned(x: np.ndarray, step: int) -> np.ndarray:
     out = []
     for i in range(m):
         centre = n // 2 + (i - m // 2) * step
-        out.append(sum(w * x[min(max(centre + j, 0), n - 1)] for w, j in zip(weights, range(-half, half + 1), strict=True)) / step)
+        out.append(
+            sum(w * x[min(max(centre + j, 0), n - 1)] for w, j in zip(weights, range(-half, half + 1), strict=True)) / step
+        )
     return np.array(out)
 
 
