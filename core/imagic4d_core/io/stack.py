@@ -25,8 +25,9 @@ __all__ = ["Stack", "StackWriter", "check_finite", "create_stack", "open_stack",
 
 log = logging.getLogger(__name__)
 
-#: Bytes of float32 densities handled at a time by jobs that stream.
-BLOCK_BYTES = 1 << 25
+#: Bytes of float32 densities handled at a time by jobs that stream: they stay in the cache from reading to writing, and the C
+#: library keeps memory of this size for the next block.
+BLOCK_BYTES = 1 << 23
 #: Scattered headers are read together where the records between are at most so many times as many.
 _NEAR = 8
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
+from imagic4d_core.io.statistics import worth_compiling
 from imagic4d_core.jobs.copying import shape_text
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 
@@ -181,6 +182,10 @@ def operate(
         widest = max(planes * old[-2] * old[-1], out_planes * new[-2] * new[-1]) // (planes if pieces else 1)
         step = max(1, BLOCK_BYTES // (4 * widest))
         n_threads = thread_count(threads)
+        if worth_compiling(4 * count * widest):
+            from imagic4d_core.kernels import statistics
+
+            statistics.use()
         with create_stack(
             dst, objects, sections, new[-2], new[-1], pixel_size=size, overwrite=overwrite, comm=comm, dtype=dtype,
             volumes=volumes, nblocks=stack.nblocks,
