@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Time image operations against RELION's relion_image_handler, scipy or `cp` on the same files; prints ratios.
+
+    python benchmarks/image_operations.py [--images 4000] [--box 128] [--volume 192] [--runs 3] [--only NAME...] [--folder DIR]
+
+Each case is one command of ours and one of a peer, on the same input, each writing its own output; the order changes from run to
+run. A ratio below 1 means that im4d took less time. "cp" copies the input (and so reads and writes the same bytes). Cases whose
+peer is not installed are left out. Threads: as given by --threads (default 1, as relion_image_handler has one).
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imagic4d_core.io.stack import write_stack
+
+IM4D = [sys.executable, "-m", "imagic4d_cli.main"]
+SCIPY = """
+import sys, mrcfile, numpy as np
+from scipy import ndimage
+with mrcfile.mmap(sys.argv[1]) as a, mrcfile.new(sys.argv[2], overwrite=True) as b:
+    x = a.data
+    if sys.argv[3] == "rotate":
+        b.set_data(np.stack([ndimage.rotate(i, 30.0, reshape=False, order=3) for i in x]).astype("f4"))
+"""
+
+
+@dataclass
+class Case:
+    """One comparison. In the templates {images}, {volume}, {micrograph}, {coordinates} are inputs (MRC), {hed} the images as an
+    IMAGIC pair, {out} the output without an extension, {half}, {quarter} boxes."""
+
+    ours: str
+    peer: str
+    note: str = ""
+
+
+#: Name -> case. A peer that begins with "scipy " is the word for `SCIPY` with its input; "cp" copies what is named.
+CASES: dict[str, Case] = {
+    "copy": Case("copy {hed} {out}.hed", "cp {hed}.hed {hed}.img {folder}"),
+    "append": Case("append {hed} {out}.hed", "cp {hed}.hed {hed}.img {folder}", "to a new file"),
+    "cut": Case("cut {images} {out}.mrcs --box {half}", "relion_image_handler --i {images} --o {out}.mrcs --new_box {half}"),
+    "pad": Case("cut {images} {out}.mrcs --box {more}", "relion_image_handler --i {images} --o {out}.mrcs --new_box {more}"),
+    "blow-up 1/2": Case(
+        "blow-up {images} {out}.mrcs --factor 0.5",
+        "relion_image_handler --i {images} --o {out}.mrcs --angpix 1 --rescale_angpix 2",
+    ),
+    "blow-up 3/2": Case(
+        "blow-up {images} {out}.mrcs --factor 1.5",
+        "relion_image_handler --i {images} --o {out}.mrcs --angpix 1.5 --rescale_angpix 1",
+    ),
+    "center mass": Case(
+        "center {images} {out}.mrcs --criterion mass --level 0 --interpolation bilinear",
+        "relion_image_handler --i {images} --o {out}.mrcs --shift_com",
+    ),
+    "shift": Case(
+        "rotate {images} {out}.mrcs --shift 1.5,2.5 --interpolation bilinear",
+        "relion_image_handler --i {images} --o {out}.mrcs --shift_x 2.5 --shift_y 1.5",
+    ),
+    "rotate": Case("rotate {images} {out}.mrcs --angle 30", "scipy rotate {images} {out}.mrcs", "cubic spline, both"),
+    "3D blow-up 1/2": Case(
+        "threed-blowup {volume} {out}.mrc --factor 0.5",
+        "relion_image_handler --i {volume} --o {out}.mrc --angpix 1 --rescale_angpix 2",
+    ),
+    "3D cut": Case(
+        "threed-cut {volume} {out}.mrc --box {half3}", "relion_image_handler --i {volume} --o {out}.mrc --new_box {half3}"
+    ),
+    "3D center mass": Case(
+        "threed-center {volume} {out}.mrc --criterion mass --level 0 --interpolation bilinear",
+        "relion_image_handler --i {volume} --o {out}.mrc --shift_com",
+    ),
+    "3D shift": Case(
+        "threed-rotate {volume} {out}.mrc --shift 1.5,2.5,0.5 --interpolation bilinear",
+        "relion_image_handler --i {volume} --o {out}.mrc --shift_x 2.5 --shift_y 1.5 --shift_z 0.5",
+    ),
+}
+
+
+def make_inputs(folder: Path, count: int, box: int, volume: int) -> dict[str, str]:
+    """Noise with a blob in it, as MRC and as IMAGIC; what the templates need."""
+    rng = np.random.default_rng(1)
+    x = np.arange(box) - box // 2
+    blob = np.exp(-(x[:, None] ** 2 + x**2) / (2 * (box / 8) ** 2)).astype(np.float32)
+    some = rng.standard_normal((64, box, box)).astype(np.float32) + 3 * blob
+    data = np.resize(some, (count, box, box))
+    write_stack(folder / "images.mrcs", data, pixel_size=1.0)
+    write_stack(folder / "images.hed", data, pixel_size=1.0)
+    z = np.arange(volume) - volume // 2
+    ball = np.exp(-(z[:, None, None] ** 2 + z[:, None] ** 2 + z**2) / (2 * (volume / 8) ** 2)).astype(np.float32)
+    write_stack(folder / "volume.mrc", (ball + 0.1 * rng.standard_normal(ball.shape).astype(np.float32))[None], pixel_size=1.0)
+    out = {"images": folder / "images.mrcs", "hed": folder / "images", "volume": folder / "volume.mrc", "half": box // 2}
+    return {k: str(v) for k, v in (out | {"more": box * 3 // 2, "half3": volume // 2}).items()}
+
+
+def command_of(template: str, names: dict[str, str], threads: int) -> list[str]:
+    """The words of a command line."""
+    words = template.format(**names).split()
+    if words[0] in ("cp", "relion_image_handler"):
+        return words
+    if words[0] == "scipy":
+        return [sys.executable, "-c", SCIPY, words[2], words[3], words[1]]
+    extra = [] if words[0] in ("copy", "append", "threed-copy", "threed-append") else ["--threads", str(threads)]
+    return [*IM4D, *words, *extra]
+
+
+def timed(command: list[str], folder: Path) -> float:
+    """Seconds of one command; the folder for its output is made and removed."""
+    os.sync()
+    folder.mkdir()
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - start
+    shutil.rmtree(folder)
+    return seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--box", type=int, default=128)
+    parser.add_argument("--volume", type=int, default=192)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="*", help="cases whose name begins with one of these")
+    parser.add_argument("--folder", default=None, help="where to make the files; default: the temporary folder")
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="im4d-operations-", dir=args.folder))
+    try:
+        names = make_inputs(folder, args.images, args.box, args.volume)
+        print(
+            f"{args.images} images of {args.box} x {args.box}, a volume of {args.volume}^3, {args.threads} thread(s), in {folder}"
+        )
+        print(f"{'case':16} {'im4d s':>8} {'peer s':>8} {'ratio':>6}  peer")
+        for name, case in CASES.items():
+            if args.only and not any(name.startswith(o) for o in args.only):
+                continue
+            program = case.peer.split()[0]
+            if program != "scipy" and shutil.which(program) is None:
+                print(f"{name:16} left out: {program} is not installed")
+                continue
+            pairs = []
+            for run in range(args.runs):
+                seconds = {}
+                for which in ("ours", "peer")[:: 1 if run % 2 else -1]:
+                    place = folder / f"{which}_out"
+                    filled = names | {"out": str(place / "out"), "folder": str(place)}
+                    seconds[which] = timed(command_of(getattr(case, which), filled, args.threads), place)
+                pairs.append((seconds["ours"], seconds["peer"]))
+            ours, peer = (statistics.median(p[k] for p in pairs) for k in (0, 1))
+            ratio = statistics.median(a / b for a, b in pairs)
+            print(f"{name:16} {ours:8.2f} {peer:8.2f} {ratio:6.2f}  {program}{' ' + case.note if case.note else ''}", flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
