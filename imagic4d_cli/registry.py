@@ -122,6 +122,18 @@ TABLE: dict[str, Entry] = {
     "threed-norm-variance": Entry(
         _C + "norm_variance:cli.volumes", "Volumes", "Give volumes mean 0 and a wanted standard deviation, whole or under a mask."
     ),
+    "incore": Entry(
+        _C + "incore:cli.images",
+        "Images",
+        "Transforms, correlation functions, averages, local operations, symmetry, peaks of images.",
+        ("incore-menu", "inc2dmenu"),
+    ),
+    "threed-menu": Entry(
+        _C + "incore:cli.volumes",
+        "Volumes",
+        "Transforms, correlation functions, averages, local operations, symmetry, peaks of volumes.",
+        ("inc3dmenu",),
+    ),
     "filter": Entry(
         _C + "filter:cli",
         "Images",

@@ -113,8 +113,8 @@ def is_cistem(tables: Mapping[str, Columns]) -> bool:
     return any("_cisTEMAnglePsi" in t or "_cisTEMPositionInStack" in t for t in tables.values())
 
 
-def read_cistem(path: str | os.PathLike, tables: Mapping[str, Columns]) -> Particles:
-    """The images that a cisTEM STAR file describes.
+def read_cistem(path: str | os.PathLike, tables: Mapping[str, Columns], stack: str | None = None) -> Particles:
+    """The images that a cisTEM STAR file describes; those of `stack` where it names none (default: see `stack_beside`).
 
     Raises
     ------
@@ -154,7 +154,7 @@ def read_cistem(path: str | os.PathLike, tables: Mapping[str, Columns]) -> Parti
     image = (np.arange(count) if position is None else position.astype(np.intp) - 1).astype(np.intp)
     stacks = table.get("_cisTEMStackFilename", [])
     named = all(s and s not in (".", "?", "''") for s in stacks) and len(stacks) == count
-    stacks = [s.strip("'\"") for s in stacks] if named else [stack_beside(path)] * count
+    stacks = [s.strip("'\"") for s in stacks] if named else [stack or stack_beside(path)] * count
     notes = [] if named else [f"the stack is {stacks[0]}, as its name shows"]
     file = numbered(stacks).astype(np.intp) - 1
     return Particles(path, list(dict.fromkeys(stacks)), file, image, Metadata(count, poses, words, size), notes)

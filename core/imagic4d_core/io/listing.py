@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import Layout
-from imagic4d_core.io.particles import Particles, locate
+from imagic4d_core.io.particles import Metadata, Particles, locate
 
 #: Stacks held open at a time.
 _OPEN = 64
@@ -29,8 +29,18 @@ def is_listing(path: Path, raw: bytes) -> bool:
     return path.suffix.lower() == ".star" or (text[:1] in (b"#", b"d") and b"data_" in raw and b"loop_" in raw)
 
 
-def read_listing(path: Path, raw: bytes) -> tuple[Particles, str]:
+def read_listing(path: Path, raw: bytes, stack: str | None = None, pixel_size: float | None = None) -> tuple[Particles, str]:
     """What a metadata file of any known kind lists, and the name of its format.
+
+    Parameters
+    ----------
+    path : Path
+    raw : bytes
+        Its first bytes.
+    stack : str, optional
+        Name of the stack, for formats that do not tell it.
+    pixel_size : float, optional
+        Angstrom, for formats that do not tell it.
 
     Raises
     ------
@@ -42,11 +52,50 @@ def read_listing(path: Path, raw: bytes) -> tuple[Particles, str]:
     if raw[:6] == b"\x93NUMPY" or path.suffix.lower() == ".cs":
         return cryosparc.read_particles(path), "CRYOSPARC"
     if path.suffix.lower() == ".par":
-        return frealign.read_par(path), "FREALIGN"
+        return frealign.read_par(path, stack, pixel_size), "FREALIGN"
     tables = star.read_star(path)
     if frealign.is_cistem(tables):
-        return frealign.read_cistem(path, tables), "CISTEM"
+        return frealign.read_cistem(path, tables, stack), "CISTEM"
     return star.read_particles(path, tables), "STAR"
+
+
+def metadata_of(path: Path, stack: Path, count: int, pixel_size: float | None) -> tuple[Metadata, list[str]]:
+    """What a metadata file says of the images of one stack, and notes.
+
+    Rows that name the stack count by their image numbers. Where none does, there must be as many rows as images: they are taken
+    in order.
+
+    Raises
+    ------
+    InputError
+        Not a metadata file, or an image number beyond `count`.
+    MismatchError
+        It names other stacks only, and has another number of rows.
+    """
+    try:
+        raw = open_head(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    particles, _ = read_listing(path, raw, stack.name, pixel_size)
+    names = [k for k, name in enumerate(particles.files) if Path(name).stem == stack.stem]
+    rows = np.flatnonzero(np.isin(particles.file, names))
+    notes = list(particles.notes)
+    if len(rows):
+        places = particles.image[rows]
+        if places.max() >= count:
+            raise InputError(f"{path}: names image {int(places.max()) + 1} of {stack.name}, which holds {count}")
+    elif len(particles) == count:
+        rows = places = np.arange(count)
+        notes.append(f"{path.name} names other stacks; its rows are taken in order")
+    else:
+        raise MismatchError(f"{path}: has {len(particles)} rows, none of {stack.name}, which holds {count} images")
+    return particles.metadata.select(rows).placed(places, count), notes
+
+
+def open_head(path: Path) -> bytes:
+    """The first bytes of a file."""
+    with open(path, "rb") as handle:
+        return handle.read(1024)
 
 
 class ListedFile:
@@ -106,6 +155,7 @@ class ListedFile:
             pixel = float(size[0])
             if np.ptp(size) > 1e-6 * pixel:
                 notes.append(f"pixel sizes from {size.min():.6g} to {size.max():.6g} A; word 123 of each image has its own")
+                pixel = None
         word = first.type_word if dtype != np.float32 else "REAL"
         return Layout(path, form, len(self.particles), 1, first.lines, first.pixels, False, dtype, pixel, word, notes)
 

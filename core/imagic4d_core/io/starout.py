@@ -1,14 +1,16 @@
 """STAR metadata as RELION 3.1 and later reads it: writing, by gemmi. Labels are those of `star`."""
 
+import os
 from collections.abc import Mapping
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.errors import InputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.particles import Metadata, axis_to_standard, volts
-from imagic4d_core.io.star import ASSUMED, CLASS2D, MEMBERS, OWN
+from imagic4d_core.io.star import ASSUMED, CLASS2D, MEMBERS, OWN, read_particles
 
 
 def texts(values: NDArray) -> list[str]:
@@ -109,3 +111,56 @@ def _write_optics(document: Any, groups: list[tuple[float, float]], pixel_size: 
         name = f"opticsGroup{k}" if voltage or cs else ASSUMED
         row = [str(k), name, f"{pixel_size:.9g}", str(box), "3" if volumes else "2"]
         optics.add_row([*row, f"{voltage or 300:g}", f"{cs or 2.7:g}", "0.1"])
+
+
+def write_like(
+    handle: IO[str], template: str | os.PathLike, rows: NDArray[np.intp], metadata: Metadata, pixel_size: float | None
+) -> None:
+    """Write some rows of another STAR file with new angles, origins, classes and half sets; all else stays as it was.
+
+    Parameters
+    ----------
+    handle : text file
+    template : path
+        Of RELION, any version.
+    rows : ndarray of int, shape (n,)
+        0-based rows of its particle table.
+    metadata : Metadata
+        Of n images; CTF is the template's own.
+    pixel_size : float or None
+        Of these images, angstrom; None: as the template says.
+
+    Raises
+    ------
+    InputError
+        Not a particle STAR file, or a row that it does not have.
+    """
+    from gemmi import cif
+
+    particles = read_particles(template)
+    if len(rows) and rows.max() >= len(particles):
+        raise InputError(f"{template}: has {len(particles)} rows; image {int(rows.argmax()) + 1} is of row {int(rows.max()) + 1}")
+    poses = metadata.poses if metadata.poses is not None else Poses.blank(len(rows))
+    theirs = particles.metadata.pixel_size
+    size = np.full(len(rows), pixel_size or 1.0) if theirs is None or pixel_size else theirs[rows]
+    document, out = cif.read_file(os.fspath(template)), cif.Document()
+    for block in document:
+        loop = block.find_loop("_rlnImageName").get_loop()
+        if loop is None:
+            out.add_copied_block(block)
+            continue
+        width, values = loop.width(), list(loop.values)
+        columns = {tag: [values[k + width * row] for row in rows.tolist()] for k, tag in enumerate(loop.tags)}
+        angstrom = "_rlnOriginXAngst" in columns or ("_rlnOriginX" not in columns and theirs is not None)
+        new = pose_columns(poses, None)
+        for axis in "XY":
+            pixels = np.array([float(v) for v in new.pop(f"_rlnOrigin{axis}")])
+            if angstrom:
+                new[f"_rlnOrigin{axis}Angst"] = texts(pixels * size)
+            else:
+                new[f"_rlnOrigin{axis}"] = texts(pixels if theirs is None else pixels * size / theirs[rows])
+        if poses.ref3d.any():
+            new["_rlnClassNumber"] = texts(poses.ref3d)
+        columns |= new | own_columns(poses)
+        out.add_new_block(block.name).init_loop("", list(columns)).set_all_values(list(columns.values()))
+    handle.write("# version 30001\n\n" + out.as_string() + "\n")

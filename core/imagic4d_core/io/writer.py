@@ -352,7 +352,9 @@ class StackWriter:
             side = star.sidecar(self.path)
             atomic.check_new(side, self.overwrite)
             with open(self._head_tmp, "w", encoding="utf-8") as handle:
-                write_star(handle, known, self.path.name, self.pixel_size, self.pixels, self.is_volumes)
+                # RELION looks from the project's folder, where the command was given
+                name = str(self.path) if self.listed and not self.path.is_absolute() else self.path.name
+                write_star(handle, known, name, self.pixel_size, self.pixels, self.is_volumes)
             pairs.append((self._head_tmp, side))
         else:
             atomic.discard([self._head_tmp])

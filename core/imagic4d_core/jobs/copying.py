@@ -1,4 +1,4 @@
-"""Copy and convert: images and volumes, between formats, in part, and into existing files; streaming."""
+"""Copy: images and volumes, between formats, in part, and into existing files; streaming."""
 
 import logging
 import os
@@ -193,7 +193,7 @@ def put(
     unit : {"images", "volumes"}
         What locations of the output count.
     rows, type_word, pixel_size, what, sections
-        As `convert`.
+        As `converting.convert`.
     finite : bool
         Refuse NaN and infinite densities.
     edit : callable, optional
@@ -344,44 +344,3 @@ def copy_volumes(
         Also: the input holds images.
     """
     return _transfer(src, dst, loc=loc, unit="volumes", overwrite=overwrite, progress=progress)
-
-
-def convert(
-    src: str | os.PathLike, dst: str | os.PathLike, *, loc: Locations | None = None, rows: str = "centre",
-    type: str | None = None, pixel_size: float | None = None, what: str | None = None, sections: int | None = None,
-    overwrite: bool = False, comm: Any = SERIAL, threads: int | None = None, progress: Progress = None,
-) -> CopySummary:  # fmt: skip
-    """Convert between IMAGIC and MRC (and from SPIDER), keeping pixel size, poses, hand and centre.
-
-    Between IMAGIC (first line on top) and MRC (first row at the bottom) lines are flipped and, for an even number, rolled by one,
-    so that the centre stays at index N // 2.
-
-    Parameters
-    ----------
-    src, dst : path
-    loc : Locations, optional
-        Objects to take (volumes in a file of volumes).
-    rows : {"centre", "plain", "keep"}
-        ``plain`` flips without the roll; ``keep`` leaves the lines as they are, for files whose writer did not flip.
-    type : str, optional
-        real, long, intg, pack, comp; default: as in the input, or the next larger type that the format knows.
-    pixel_size : float, optional
-        Angstrom, in place of the input's.
-    what : {"images", "volumes"}, optional
-        Take sections as images, or images as sections of volumes.
-    sections : int, optional
-        Sections of a volume; default: as many as lines.
-    overwrite, comm, threads, progress
-        As `copy`.
-
-    Raises
-    ------
-    InputError
-        Also: NaN or infinite densities.
-    """
-    with open_stack(split_spec(src)[0], rows=rows) as stack:
-        unit = "volumes" if stack.is_volumes else "images"
-    return _transfer(
-        src, dst, loc=loc, unit=unit, rows=rows, type_word=type, pixel_size=pixel_size, what=what, sections=sections, finite=True,
-        overwrite=overwrite, progress=progress,
-    )  # fmt: skip
