@@ -107,19 +107,14 @@ def two_images(
         raise UsageError(f"unknown operation {operation!r}: {', '.join(WORDS)}")
     if operation in two.COMBINE and dst is None:
         raise UsageError(f"--operation {operation} needs an output file")
-    with open_unit(first, unit, loc) as one, open_unit(second, unit) as other:
-        box, count = box_of(one), one.objects
-        is_complex = any(s.is_complex and s.layout.type_word != "RECO" for s in (one, other))
-        if is_complex and (fit or operation not in ("add", "subtract", "multiply")):
-            raise InputError(f"{one.path}, {other.path}: complex densities can be added, subtracted and multiplied only")
-        if box_of(other) != box:
-            have, need = " x ".join(map(str, box_of(other))), " x ".join(map(str, box))
-            raise MismatchError(f"{other.path}: {unit} of {have}; {need} are needed, as in {one.path}")
-        if other.objects not in (1, count):
-            raise MismatchError(f"{other.path}: holds {other.objects} {unit}; 1 or {count} are needed, as in {one.path}")
+    with open_unit(first, unit, loc) as one:
+        box, count, path, size = box_of(one), one.objects, one.path, one.pixel_size
+        is_complex = one.is_complex and one.layout.type_word != "RECO"
+    if is_complex and (fit or operation not in ("add", "subtract", "multiply")):
+        raise InputError(f"{path}: complex densities can be added, subtracted and multiplied only")
+    with Partner.open(second, unit, box, count, path, is_complex) as partner:
         where = _where(mask, mask_radius, box, unit)
-        fraction = 1.0 if max_frequency is None else as_fraction(max_frequency, one.pixel_size)
-        partner = _Partner(other, box, is_complex)
+        fraction = 1.0 if max_frequency is None else as_fraction(max_frequency, size)
         settings: dict[str, Any] = {"unit": unit, "loc": loc, "comm": comm, "threads": threads, "progress": progress}
         if operation in COMPARISONS:
             return _compare(first, partner, dst, operation, where, fraction, overwrite, settings)
@@ -140,7 +135,7 @@ def two_images(
 
         assert dst is not None
         out = operate(
-            first, dst, work, what=f"{operation} {other.path}", dtype=np.complex64 if is_complex else np.float32,
+            first, dst, work, what=f"{operation} {partner.stack.path}", dtype=np.complex64 if is_complex else np.float32,
             takes_complex=is_complex, by_section=by_section, overwrite=overwrite, **settings,
         )  # fmt: skip
         if fit:
@@ -149,14 +144,46 @@ def two_images(
         return out
 
 
-class _Partner:
-    """The second file: one object for all, or one for each."""
+class Partner:
+    """The second file of an operation on two: one object for all, or one for each; a context manager."""
 
-    def __init__(self, stack: Stack, box: tuple[int, ...], is_complex: bool):
+    def __init__(self, stack: Stack, box: tuple[int, ...], is_complex: bool = False):
         self.stack, self.box, self.is_complex = stack, box, is_complex
         self.planes = box[0] if len(box) == 3 else 1
-        self.single = stack.objects == 1
-        self._one = self._read(0, self.planes).reshape(1, *box) if self.single else None
+        self._one = self._read(0, self.planes).reshape(1, *box) if stack.objects == 1 else None
+
+    @classmethod
+    def open(
+        cls, spec: str | os.PathLike, unit: str, box: tuple[int, ...], count: int, first: object, is_complex: bool = False
+    ) -> "Partner":
+        """Open the partner of `count` objects of a box in the file `first` (for messages).
+
+        Raises
+        ------
+        MismatchError
+            Another box, or neither one object nor `count`.
+        """
+        stack = open_unit(spec, unit)
+        try:
+            if box_of(stack) != box:
+                have, need = " x ".join(map(str, box_of(stack))), " x ".join(map(str, box))
+                raise MismatchError(f"{stack.path}: {unit} of {have}; {need} are needed, as in {first}")
+            if stack.objects not in (1, count):
+                raise MismatchError(f"{stack.path}: holds {stack.objects} {unit}; 1 or {count} are needed, as in {first}")
+            return cls(stack, box, is_complex)
+        except BaseException:
+            stack.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self.stack.close()
+
+    def __enter__(self) -> "Partner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _read(self, a: int, b: int) -> NDArray:
         if self.is_complex and self.stack.is_complex:
@@ -185,7 +212,7 @@ def _where(mask: str | os.PathLike | None, radius: float | None, box: tuple[int,
 
 
 def _compare(
-    first: str | os.PathLike, partner: _Partner, dst: str | os.PathLike | None, operation: str, where: NDArray[np.float32] | None,
+    first: str | os.PathLike, partner: Partner, dst: str | os.PathLike | None, operation: str, where: NDArray[np.float32] | None,
     fraction: float, overwrite: bool, settings: dict[str, Any],
 ) -> Compared:  # fmt: skip
     found: dict[int, list[float]] = {}
