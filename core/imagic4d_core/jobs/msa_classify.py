@@ -18,7 +18,7 @@ from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import output_paths
 from imagic4d_core.msa.classes import Classes, describe
 from imagic4d_core.msa.coordinates import factor_count, read_coordinates
-from imagic4d_core.msa.moving import move_elements
+from imagic4d_core.msa.moving import PASSES, move_elements
 from imagic4d_core.msa.tree import Tree, load_tree, save_tree
 from imagic4d_core.msa.ward import ward
 from imagic4d_core.parallel import SERIAL, Comm, warm_first
@@ -200,7 +200,7 @@ def msa_classify(
         for number, name in zip(wanted, names, strict=True):
             labels = np.full(len(rows), -1, np.int32)
             labels[kept] = pruned.cut(number)
-            found = move_elements(mine, labels, number, comm=comm, threads=threads, passes=30 if moving else 0)
+            found = move_elements(mine, labels, number, comm=comm, threads=threads, passes=PASSES if moving else 0)
             result = describe(mine, found.labels, number, represented[rows])
             first = first or result
             if comm.rank == 0:

@@ -24,6 +24,8 @@ from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, map_blocks, thread
 BUDGET = 1 << 30
 #: Classes written at a time.
 CHUNK = 64
+#: Times that sums are made again with coarser quanta; 2**20 each time is all of float32.
+MOST = 6
 
 
 @dataclass
@@ -209,9 +211,10 @@ def _pass(
 ) -> tuple[ClassSums, int]:  # fmt: skip
     """Sums of the classes `wanted` numbers from 0 on; and how often the stack was read."""
     pixels = stack.sections * stack.lines * stack.pixels
-    typical = _typical(stack, wanted)
+    typical = np.full(classes, _typical(stack, wanted))
     step = max(1, BLOCK_BYTES // (4 * pixels))
-    for attempt in range(1, 6):
+    attempt = 0
+    while True:
         sums = ClassSums(classes, pixels, typical, **extra)
         blocks = [(a, b) for a, b in comm.blocks(stack.objects, step) if (wanted[a:b] >= 0).any()]
 
@@ -223,10 +226,11 @@ def _pass(
             if progress is not None:
                 progress(done, len(blocks))
         sums.over(comm)
-        if comm.bcast(sums.exact()):
+        attempt += 1
+        coarse = comm.bcast(sums.overflown() if comm.rank == 0 else None)
+        if not coarse.any() or attempt > MOST:
             return sums, attempt
-        typical *= 2.0**10  # densities far larger than those looked at: coarser quanta
-    raise InputError(f"{stack.path}: densities differ too much in size to be averaged; look for images that are broken")
+        typical[coarse] *= 2.0**20  # densities far larger than those looked at
 
 
 def _headers(

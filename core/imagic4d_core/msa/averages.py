@@ -36,7 +36,7 @@ class ClassSums:
     Parameters
     ----------
     classes, pixels : int
-    typical : float
+    typical : ndarray, shape (classes,), float64
         Root mean square of typical densities; sums are exact up to 2**26 times it. The same on every rank.
     halves : bool
         Keep two half sets of members apart.
@@ -44,12 +44,13 @@ class ClassSums:
         Sums of squares too, for the variance.
     """
 
-    def __init__(self, classes: int, pixels: int, typical: float, *, halves: bool, squares: bool) -> None:
+    def __init__(self, classes: int, pixels: int, typical: NDArray[np.float64], *, halves: bool, squares: bool) -> None:
         self.parts = 2 if halves else 1
         self.sums = np.zeros((self.parts * classes, pixels))
         self.squares = np.zeros((classes, pixels) if squares else (0, 0))
-        size = float(np.ceil(np.log2(typical))) if typical > 0 else 0.0
-        self.quantum = 2.0 ** (size - BITS)
+        typical = np.asarray(typical, dtype=np.float64)
+        size = np.ceil(np.log2(np.where(typical > 0, typical, 1.0)))
+        self.quantum = np.repeat(2.0 ** (size - BITS), self.parts)
         self.quantum_square = 2.0 ** (2 * size - BITS)
 
     @staticmethod
@@ -73,10 +74,13 @@ class ClassSums:
                 total = comm.reduce(getattr(self, name))
                 setattr(self, name, empty if total is None else total)
 
-    def exact(self) -> bool:
-        """Whether all sums stayed in the range in which they are exact."""
-        fits = max(float(self.sums.max(initial=0)), -float(self.sums.min(initial=0))) < 2.0**52 * self.quantum
-        return fits and bool(self.squares.max(initial=0) < 2.0**52 * self.quantum_square)
+    def overflown(self) -> NDArray[np.bool_]:
+        """Classes whose sums left the range in which they are exact."""
+        most = np.maximum(self.sums.max(axis=1), -self.sums.min(axis=1)) >= 2.0**52 * self.quantum
+        out: NDArray[np.bool_] = most.reshape(-1, self.parts).any(axis=1)
+        if len(self.squares):
+            out |= self.squares.max(axis=1) >= 2.0**52 * self.quantum_square
+        return out
 
     def means(self, start: int, counts: NDArray[np.int64]) -> Means:
         """Averages of some classes.
@@ -118,5 +122,5 @@ def kept_members(members: list[NDArray[np.int64]], ignore_worst: float) -> list[
 
 def warmup() -> None:
     """Compile the kernels of class sums."""
-    sums = ClassSums(1, 4, 1.0, halves=True, squares=True)
+    sums = ClassSums(1, 4, np.ones(1), halves=True, squares=True)
     sums.add(np.ones((2, 2, 2), np.float32), np.zeros(2, np.int64), np.arange(2))
