@@ -147,5 +147,37 @@ interpolation = option(
     type=types.Words("spline", "bilinear", "nearest", "fourier", imagic={"SINC": "fourier", "SMITH": "spline"}),
 )  # fmt: skip
 
+# alignment in the plane
+_SEARCH = types.Words(
+    "together", "rotation-first", "translation-first", "rotation", "translation",
+    imagic={"ALL": "together", "BOTH (ROT AND TRANS)": "together", "BOTH": "together", "ROTATIONAL": "rotation",
+            "TRANSLATIONAL": "translation"},
+)  # fmt: skip
+correlation = option(
+    "--correlation", type=types.Words("ccf", "mcf"), default="ccf", help="Plain, or with square roots of the amplitudes (MCF)."
+)
+from_originals = option("--from-originals", type=types.SOURCE, metavar="FILE", help="Images before the moves of 116 to 118.")
+rounds_in_turn = option("--iterations", type=click.IntRange(1), default=1, metavar="N", help="Rounds, when searched in turn.")
+how_aligned = stack(
+    option("--search", type=_SEARCH, default="together", help="Rotation and shift at once, in turn, or one alone."),
+    option("--run-shift", type=types.RADIUS, metavar="PX", help="Largest shift in this run; unit as --max-shift."),
+    option("--rotation-range", type=types.NUMBERS, default="-180,180", metavar="A,B", help="Rotation in all, degrees."),
+    option("--run-range", type=types.NUMBERS, default="-180,180", metavar="A,B", help="Rotation in this run, degrees."),
+    option("--radii", type=types.NUMBERS, default="0,0.9", metavar="R1,R2", help="Radii compared; below 1 of half the box."),
+    increment,
+    max_frequency,
+    option("--fine/--no-fine", default=True, help="Refine to fractions of a pixel and a degree."),
+    option("--fine-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency of that refinement."),
+    option("--too-far", type=types.Words("leave", "limit"), default="leave", help="Beyond the limit: unshifted, or best within."),
+)
+"""How references are compared."""
+alignment = stack(
+    from_originals,
+    how_aligned,
+    option("--weigh-ctf/--no-weigh-ctf", default=False, help="Weigh images by their CTF (words 25 to 27)."),
+    option("--amplitude-contrast", type=click.FloatRange(0, 1), default=0.1, metavar="A", help="Of the CTF."),
+)
+"""How images are aligned to references."""
+
 SHARED = frozenset(_declared)
 """Names of the options declared in this module: the keys allowed at the top level of im4d.toml. Keep this line last."""

@@ -71,6 +71,8 @@ TABLE: dict[str, Entry] = {
         "Align images to references, each to the one it resembles most.",
         ("m-r-a", "multi-reference-align", "mralign"),
     ),
+    "align-parallel": Entry(_C + "align_parallel:cli", "Alignment", "Align image i to reference i.", ("alipara",)),
+    "align-refs": Entry(_C + "align_refs:cli", "Alignment", "Align references to one another.", ("alirefs",)),
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
     "copy": Entry(_C + "copy:cli.images", "Images", "Copy images, with their headers.", ("copy-image",)),
     "threed-copy": Entry(_C + "copy:cli.volumes", "Volumes", "Copy volumes, with their headers."),

@@ -1,0 +1,116 @@
+"""Whether images bear witness to the references they are aligned with, and references made without an image's own noise.
+
+Noise aligned to a picture gives the picture back (Henderson, PNAS 110 (2013) 18037, doi:10.1073/pnas.1314449110, and
+references therein). Two guards: every reference competes with a decoy of the same mask and spectrum but random phases, which
+noise prefers as often; and references that are sums of the same images are made anew, for every fold of the images without it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: References count as seen in the images when they beat their decoys by this many standard deviations.
+ENOUGH = 3.5
+#: Images looked at.
+SAMPLE = 128
+SAMPLE_SAFE = 2048
+#: A single reference of at least this many of those is judged by itself, and left out below `POOR`.
+OWN_SAMPLE, POOR = 24, 1.0
+FOLDS = 5
+
+
+@dataclass
+class Evidence:
+    """How references do against decoys.
+
+    Attributes
+    ----------
+    images : int
+        Images looked at.
+    wins : float
+        Share of them that prefer a reference to all decoys; 0.5 is chance.
+    z : float
+        The same by signed ranks (Wilcoxon), in standard deviations.
+    poor : list of int
+        0-based numbers of references that do no better than their decoys.
+    """
+
+    images: int
+    wins: float
+    z: float
+    poor: list[int]
+
+    @property
+    def found(self) -> bool:
+        """Whether the images show the references."""
+        return self.z >= ENOUGH
+
+    def as_dict(self) -> dict[str, object]:
+        """For ``--json``."""
+        return {"images": self.images, "wins": self.wins, "z": self.z, "poor": [k + 1 for k in self.poor]}
+
+
+def weigh(target: NDArray[np.floating], decoy: NDArray[np.floating]) -> Evidence:
+    """Judge the best scores of images in references and in their decoys.
+
+    Parameters
+    ----------
+    target, decoy : ndarray, shape (n, k)
+        -inf where a reference is not allowed.
+    """
+    k = target.shape[1]
+    a, b = target.max(1), decoy.max(1)
+    use = np.isfinite(a) & np.isfinite(b)
+    d = (a - b)[use].astype(np.float64)
+    winner = np.where(a >= b, target.argmax(1), decoy.argmax(1))[use]
+    d = d[d != 0]
+    if not len(d):
+        return Evidence(int(use.sum()), 0.5, 0.0, [])
+    rank = np.empty(len(d))
+    rank[np.argsort(np.abs(d), kind="stable")] = np.arange(1, len(d) + 1)
+    z = float((rank * np.sign(d)).sum() / np.sqrt((rank**2).sum()))
+    poor = []
+    for j in range(k):
+        mine = (a - b)[use][winner == j]
+        if len(mine) >= OWN_SAMPLE and (np.sign(mine).sum() / np.sqrt(len(mine))) < POOR:
+            poor.append(j)
+    return Evidence(len(d), float((d > 0).mean()), z, poor)
+
+
+def sampled(active: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """Evenly spaced active images, at most so many."""
+    index = np.flatnonzero(active)
+    if len(index) > most:
+        index = index[(np.arange(most) * len(index)) // most]
+    out = np.zeros(len(active), bool)
+    out[index] = True
+    return out
+
+
+def own_classes(headers: NDArray, references: NDArray) -> tuple[str, NDArray[np.int64]] | None:
+    """Which reference each image was summed into, when the references look like sums of these very images.
+
+    Word 108 (class) of the images is asked, then word 107 (reference): every reference must say how many were summed (words 59
+    or 114), every image's number must be that of a reference or 0, and none may have fewer images than it says.
+
+    Parameters
+    ----------
+    headers : ndarray, shape (n,), `HEADER_DTYPE`
+    references : ndarray, shape (k,), `HEADER_DTYPE`
+
+    Returns
+    -------
+    word, number : str, ndarray of int, shape (n,)
+        1-based, 0: none. None: they do not look like it.
+    """
+    summed = np.maximum(references["NALISUM"], np.rint(references["NUMCLS"])).astype(np.int64)
+    if not (summed > 0).all():
+        return None
+    for word in ("CLASSNO", "REF"):
+        number = np.rint(headers[word]).astype(np.int64)
+        if (number < 0).any() or (number > len(references)).any() or not (number > 0).any():
+            continue
+        if (np.bincount(number, minlength=len(references) + 1)[1:] >= summed).all():
+            return word, number
+    return None

@@ -1,0 +1,89 @@
+"""CTF parameters in headers: words 25 to 27 (defocus), 101 (voltage) and 102 (spherical aberration)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core.ctf.transfer import astigmatic_defocus, ctf, frequency_grid
+from imagic4d_core.errors import InputError
+
+F64 = NDArray[np.float64]
+
+
+@dataclass
+class CtfParameters:
+    """What the CTF of n images follows from.
+
+    Attributes
+    ----------
+    defocus1, defocus2 : ndarray, shape (n,), float64
+        Underfocus along the axis of astigmatism and across it, angstrom.
+    axis : ndarray, shape (n,), float64
+        That axis, degrees from the x axis (lines) to y (pixels).
+    voltage_kv, cs_mm : ndarray, shape (n,), float64
+    amplitude : float
+        Amplitude contrast.
+    """
+
+    defocus1: F64
+    defocus2: F64
+    axis: F64
+    voltage_kv: F64
+    cs_mm: F64
+    amplitude: float = 0.1
+
+    @classmethod
+    def from_headers(
+        cls, h: NDArray, path: str | Path, *, start: int = 0, amplitude: float = 0.1, voltage_kv: float | None = None,
+        cs_mm: float | None = None,
+    ) -> "CtfParameters":  # fmt: skip
+        """Take them from header records.
+
+        Parameters
+        ----------
+        h : ndarray, shape (n,), `HEADER_DTYPE`
+        path : path
+            For messages.
+        start : int
+            0-based number of the first image, for messages.
+        amplitude : float
+        voltage_kv, cs_mm : float, optional
+            In place of words 101 and 102. Without them a word 102 of 0 is an aberration of 0; a voltage is needed.
+
+        Raises
+        ------
+        InputError
+            An image without defocus or voltage.
+        """
+        first, second = h["DEFOCUS1"].astype(np.float64), h["DEFOCUS2"].astype(np.float64)
+        bad = np.flatnonzero(~(np.isfinite(first) & np.isfinite(second) & (first != 0)))
+        if len(bad):
+            raise InputError(
+                f"{path}: image {start + bad[0] + 1} has no defocus (words 25 and 26); set it, or take it from a STAR file"
+            )
+        second = np.where(second == 0, first, second)
+        # word 101 is in volts on the newest page of the format and was in kilovolts before
+        volts = h["VOLTAGE"].astype(np.float64)
+        kv = np.where(volts > 1000, volts / 1000, volts) if voltage_kv is None else np.full(len(h), float(voltage_kv))
+        if len(bad := np.flatnonzero(~(kv > 0))):
+            raise InputError(f"{path}: image {start + bad[0] + 1} has no voltage (word 101); give --voltage in kV")
+        cs = h["SPABERR"].astype(np.float64) if cs_mm is None else np.full(len(h), float(cs_mm))
+        return cls(first, second, h["DEFANGLE"].astype(np.float64), kv, cs, amplitude)
+
+    def transfer(self, shape: tuple[int, int], pixel_size: float) -> NDArray[np.float32]:
+        """The CTF of each image on its half spectrum: (n, lines, pixels // 2 + 1).
+
+        Parameters
+        ----------
+        shape : (lines, pixels)
+        pixel_size : float
+            Angstrom.
+        """
+        frequency, direction = frequency_grid(shape, pixel_size)
+        out = np.empty((len(self.defocus1), *frequency.shape), np.float32)
+        for i in range(len(out)):
+            defocus = astigmatic_defocus(direction, self.defocus1[i], self.defocus2[i], self.axis[i])
+            out[i] = ctf(frequency, defocus, voltage_kv=self.voltage_kv[i], cs_mm=self.cs_mm[i], amplitude=self.amplitude)
+        return out
