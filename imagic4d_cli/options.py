@@ -100,7 +100,7 @@ common = stack(overwrite, json, record, threads, mpi, verbose, quiet, debug)
 # selection and sizes
 loc = option("--loc", type=types.LOCATIONS, metavar="LIST", help="Locations to use, such as 3-5,9,20- (from 1).")
 pixel_size = option("--pixel-size", type=click.FloatRange(0, min_open=True), metavar="A", help="Pixel size in ångström.")
-size = option("--size", type=click.IntRange(4), default=64, metavar="PX", help="Box size in pixels.")
+size = option("--size", type=types.SIZES, default="64", metavar="L[,P[,Z]]", help="Box: lines, pixels, sections, or all alike.")
 number = option("--number", type=click.IntRange(1), metavar="N", help="How many to make.")
 volumes = option("--volumes", type=click.IntRange(1), metavar="K", help="Number of 3Ds.")
 min_images = option("--min-images", type=click.IntRange(0), default=0, metavar="N", help="Leave out 3Ds of fewer images.")
@@ -130,6 +130,7 @@ max_shift = option(
     "--max-shift", type=types.RADIUS, metavar="PX", help="Largest shift searched, in pixels; below 1 a fraction of half the box."
 )
 mask_radius = option("--mask-radius", type=types.RADIUS, metavar="R", help="Mask radius in pixels; below 1 of half the box.")
+axis = option("--axis", type=types.Words("x", "y", "z"), default="y", help="Along lines (x), pixels (y) or sections (z).")
 falloff = option(
     "--falloff", type=types.RADIUS, metavar="W", help="Width of a mask's soft edge beyond the radius; units as there."
 )
@@ -157,6 +158,9 @@ correlation = option(
     "--correlation", type=types.Words("ccf", "mcf"), default="ccf", help="Plain, or with square roots of the amplitudes (MCF)."
 )
 from_originals = option("--from-originals", type=types.SOURCE, metavar="FILE", help="Images before the moves of 116 to 118.")
+amplitude_contrast = option(
+    "--amplitude-contrast", type=click.FloatRange(0, 1), default=0.1, metavar="A", help="Amplitude contrast of the CTF."
+)
 rounds_in_turn = option("--iterations", type=click.IntRange(1), default=1, metavar="N", help="Rounds, when searched in turn.")
 how_aligned = stack(
     option("--search", type=_SEARCH, default="together", help="Rotation and shift at once, in turn, or one alone."),
@@ -175,7 +179,7 @@ alignment = stack(
     from_originals,
     how_aligned,
     option("--weigh-ctf/--no-weigh-ctf", default=False, help="Weigh images by their CTF (words 25 to 27)."),
-    option("--amplitude-contrast", type=click.FloatRange(0, 1), default=0.1, metavar="A", help="Of the CTF."),
+    amplitude_contrast,
 )
 """How images are aligned to references."""
 

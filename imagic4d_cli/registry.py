@@ -72,6 +72,7 @@ TABLE: dict[str, Entry] = {
         ("m-r-a", "multi-reference-align", "mralign"),
     ),
     "align-parallel": Entry(_C + "align_parallel:cli", "Alignment", "Align image i to reference i.", ("alipara",)),
+    "ctf": Entry(_C + "ctf:cli", "Alignment", "Correct images for the contrast transfer function.", ("ctf-correct",)),
     "align-refs": Entry(_C + "align_refs:cli", "Alignment", "Align references to one another.", ("alirefs",)),
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
     "copy": Entry(_C + "copy:cli.images", "Images", "Copy images, with their headers.", ("copy-image",)),
@@ -142,6 +143,12 @@ TABLE: dict[str, Entry] = {
         "Filter images or volumes: low-, high- and band-pass, B-factor.",
         ("threed-filter", "filter-image", "band-pass"),
     ),
+    "auto-mask": Entry(
+        _C + "auto_mask:cli",
+        "Volumes",
+        "Find the object and make a mask of it, in images or volumes.",
+        ("automatic-mask", "threed-automatic-mask"),
+    ),
     "excopy": Entry(
         _C + "excopy:cli",
         "Files",
@@ -175,8 +182,13 @@ TABLE: dict[str, Entry] = {
         "Fourier shell correlation of volumes, ring correlation of images.",
         ("fourier-shell-correlation", "f-s-c"),
     ),
+    "test-image": Entry(
+        _C + "test_image:cli.images", "Truth and comparison", "Make test images: patterns, blobs, noise.", ("test-image-creation",)
+    ),
     "threed-test": Entry(
-        _C + "threed_test:cli", "Truth and comparison", "Make test volumes whose projections are known exactly."
+        _C + "test_image:cli.volumes",
+        "Truth and comparison",
+        "Make test volumes: patterns, blobs with exact projections, maps of atomic models.",
     ),
     "show": Entry(_C + "show:cli", "Pictures", "Show images and volumes as a picture or as text."),
     "plot": Entry(_C + "plot:cli", "Pictures", "Plot FSC curves, orientation maps, class sizes, convergence."),

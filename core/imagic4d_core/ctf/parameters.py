@@ -8,8 +8,13 @@ from numpy.typing import NDArray
 
 from imagic4d_core.ctf.transfer import astigmatic_defocus, ctf, frequency_grid
 from imagic4d_core.errors import InputError
+from imagic4d_core.io.header import TAG
 
 F64 = NDArray[np.float64]
+#: The words that hold the parameters.
+WORDS = ("DEFOCUS1", "DEFOCUS2", "DEFANGLE", "VOLTAGE", "SPABERR")
+#: Corrections, by what word 93 then says.
+DONE = {"phase-flip": 1, "wiener": 2, "multiply": 3}
 
 
 @dataclass
@@ -72,6 +77,13 @@ class CtfParameters:
         cs = h["SPABERR"].astype(np.float64) if cs_mm is None else np.full(len(h), float(cs_mm))
         return cls(first, second, h["DEFANGLE"].astype(np.float64), kv, cs, amplitude)
 
+    @classmethod
+    def words(cls, h: NDArray, found: "dict[str, NDArray]") -> None:
+        """Set words 25 to 27, 101 and 102 of header records from values by name, in place."""
+        for name in WORDS:
+            if name in found:
+                h[name] = found[name]
+
     def transfer(self, shape: tuple[int, int], pixel_size: float) -> NDArray[np.float32]:
         """The CTF of each image on its half spectrum: (n, lines, pixels // 2 + 1).
 
@@ -87,3 +99,29 @@ class CtfParameters:
             defocus = astigmatic_defocus(direction, self.defocus1[i], self.defocus2[i], self.axis[i])
             out[i] = ctf(frequency, defocus, voltage_kv=self.voltage_kv[i], cs_mm=self.cs_mm[i], amplitude=self.amplitude)
         return out
+
+
+def correction(transfer: NDArray[np.float32], method: str, constant: float = 0.1) -> NDArray[np.float32]:
+    """Factors by which spectra are multiplied.
+
+    Parameters
+    ----------
+    transfer : ndarray, float32
+        CTF.
+    method : {"phase-flip", "wiener", "multiply"}
+        ``sign(CTF)``; ``CTF / (CTF^2 + constant)``; ``CTF``, what a weighted sum or a reconstruction wants.
+    constant : float
+        Noise power over signal power, the same at all frequencies.
+    """
+    if method == "phase-flip":
+        return np.where(transfer < 0, np.float32(-1), np.float32(1))
+    if method == "wiener":
+        return (transfer / (transfer * transfer + np.float32(constant))).astype(np.float32)
+    if method == "multiply":
+        return transfer
+    raise ValueError(f"method {method!r} is unknown")
+
+
+def done(h: NDArray) -> NDArray[np.int32]:
+    """What was done about the CTF, from header records: word 93, 0 where word 79 is not tagged."""
+    return np.where(h["IM4DTAG"] == TAG, h["CTFDONE"], 0).astype(np.int32)

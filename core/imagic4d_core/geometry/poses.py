@@ -100,8 +100,8 @@ class Poses:
         for name, word in (STANDARD_WORDS | OWN_WORDS).items():
             h[word] = getattr(self, name)
         h["RXSHIFT"], h["RYSHIFT"] = self.shift[:, 0], self.shift[:, 1]
-        h["MIRRORED"] = np.where(h["IM4DTAG"] == TAG, h["MIRRORED"], 0)
-        h["SPARE93"] = 0
+        for name in ("MIRRORED", "CTFDONE"):
+            h[name] = np.where(h["IM4DTAG"] == TAG, h[name], 0)
         h["IM4DTAG"] = TAG
         return h
 

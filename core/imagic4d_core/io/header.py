@@ -107,7 +107,7 @@ WORDS: tuple[Word, ...] = (
     Word(90, "FOLDS", "I", "im4d: number of folds"),
     Word(91, "NIMG3D", "I", "im4d: number of images in this 3D"),
     Word(92, "MIRRORED", "I", "im4d: 1 where the image was mirrored (y -> -y) before the moves of words 116 to 118"),
-    Word(93, "SPARE93", "I", "im4d: not used, zero"),
+    Word(93, "CTFDONE", "I", "im4d: CTF correction of the pixels: 1 phases flipped, 2 Wiener, 3 multiplied by the CTF"),
     Word(94, "READIM", "I", "I/O state of a running program"),
     Word(95, "WRITIM", "I", "I/O state of a running program"),
     Word(96, "NUM", "I", "I/O state of a running program"),
