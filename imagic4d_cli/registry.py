@@ -183,7 +183,10 @@ TABLE: dict[str, Entry] = {
         ("fourier-shell-correlation", "f-s-c"),
     ),
     "test-image": Entry(
-        _C + "test_image:cli.images", "Truth and comparison", "Make test images: patterns, blobs, noise.", ("test-image-creation",)
+        _C + "test_image:cli.images",
+        "Truth and comparison",
+        "Make test images: patterns, blobs, noise.",
+        ("test-image-creation",),
     ),
     "threed-test": Entry(
         _C + "test_image:cli.volumes",

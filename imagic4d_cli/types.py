@@ -10,7 +10,9 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-IMAGES = (".hed", ".img", ".mrc", ".mrcs", ".map", ".spi", ".star")
+IMAGES = (
+    ".hed", ".img", ".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".star", ".cs", ".par", ".hdf", ".h5", ".spi", ".stk", ".vol",
+)  # fmt: skip
 
 
 class FileName(click.ParamType):
@@ -38,11 +40,13 @@ class FileName(click.ParamType):
             return [CompletionItem(incomplete, type="file")]
         for entry in entries:
             path = os.path.join(os.path.dirname(incomplete), entry.name)
-            if not path.startswith(incomplete):
+            if not path.startswith(incomplete) or (entry.name.startswith(".") and not os.path.basename(incomplete)):
                 continue
             if entry.is_dir():
                 found.append(CompletionItem(path + "/", type="plain"))
-            elif entry.name.endswith(self.suffixes) and not entry.name.endswith(".img"):  # the .hed stands for the pair
+            elif entry.name.endswith(".hed") and path.removesuffix(".hed").startswith(incomplete):
+                found.append(CompletionItem(path.removesuffix(".hed")))  # IMAGIC's way: the bare name is the pair
+            elif entry.name.endswith(self.suffixes) and not entry.name.endswith(".img"):
                 found.append(CompletionItem(path))
         return found
 
@@ -154,7 +158,9 @@ class Words(click.ParamType):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(word) for word in self.ours if word.startswith(incomplete.lower())]
+        ours = [CompletionItem(word) for word in self.ours if word.startswith(incomplete.lower())]
+        theirs = [CompletionItem(word) for word in self.imagic if incomplete and word.startswith(incomplete.upper())]
+        return ours or theirs
 
 
 class Sizes(click.ParamType):
@@ -213,6 +219,7 @@ class Fill(click.ParamType):
 
 SOURCE = FileName()
 TARGET = FileName()
+ATOMS = FileName((".pdb", ".ent", ".cif", ".mmcif", ".gz"))
 LOCATIONS = Locations()
 RADIUS = Radius()
 FREQUENCY = FrequencyType()

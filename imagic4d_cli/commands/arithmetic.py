@@ -25,7 +25,7 @@ _OPERATION = types.Words(
 @opt.falloff
 @opt.mask_file
 @opt.option("--outside", type=types.Words("zero", "mean"), default="zero", help="What densities outside a mask become.")
-@opt.option("--axis", type=types.Words("x", "y", "z"), default="y", help="Mirror along lines (x), pixels (y) or sections (z).")
+@opt.axis
 @opt.common
 @pass_run
 def cli(run: Run, src: str, dst: str, unit: str, **settings: Any) -> None:
@@ -33,7 +33,8 @@ def cli(run: Run, src: str, dst: str, unit: str, **settings: Any) -> None:
 
     threshold-below V sets densities below V to V, threshold-above those above V; binary makes 1 above V and 0 elsewhere.
     circular-mask has a step at --mask-radius; soft-mask falls from 1 at --mask-radius to 0 over --falloff (default 0.1 of half
-    the box) as a raised cosine; mask takes a file of one {image}. mirror turns the {image} round about its centre.
+    the box) as a raised cosine; mask takes a file of one {image}. mirror turns the {image} round about its centre: --axis y left
+    and right, x top and bottom.
 
     In --expr, a is the density; x (lines), y (pixels), z (sections) the place from the centre and r the distance from it, in
     pixels; mean, sigma, min, max are those of the {image}; i is the location. Numbers, + - * / // ** %, comparisons,
