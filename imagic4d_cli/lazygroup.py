@@ -103,6 +103,10 @@ class LazyGroup(click.Group):
         told = {n: e.help for n, e in registry.TABLE.items() if " " not in n}
         told |= {n: text for n, text in registry.FAMILIES.items() if registry.members(n)}
         rows = [CompletionItem(n, help=text) for n, text in told.items() if n.startswith(incomplete)]
+        if not rows and not incomplete.startswith("-"):  # IMAGIC's names, in the case they are typed in
+            upper = incomplete.isupper()
+            names = [a.upper() if upper else a for a in registry.ALIASES if a.startswith(incomplete.lower())]
+            rows = [CompletionItem(n, help=f"IMAGIC's name of {registry.ALIASES[n.lower()]}") for n in names]
         return rows + click.Command.shell_complete(self, ctx, incomplete)
 
     def main(  # type: ignore[override]

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 IMAGES = (
-    ".hed", ".img", ".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".star", ".cs", ".par", ".hdf", ".h5", ".spi", ".stk", ".vol",
+    ".hed", ".img", ".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st",
+    ".star", ".cs", ".par", ".hdf", ".h5", ".spi", ".stk", ".vol",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Particle parameters of FREALIGN (``.par``) and of cisTEM (``.star`` with ``_cisTEM`` labels); read only.
 
-PHI, THETA, PSI are RELION's rot, tilt, psi; SHX and SHY are the place of the particle, so RELION's origins with the other sign.
+PHI, THETA, PSI are RELION's rot, tilt, psi; SHX and SHY are the place of the particle, so RELION's origins with the other sign
+(N. Grigorieff, "Angle, shift conventions", grigoriefflab.umassmed.edu: positive right and up, the negative is applied).
 They are in angstrom since FREALIGN 9 (16 columns and more), in pixels before (12 or 13 columns).
 """
 
