@@ -32,6 +32,20 @@ def gather_rows(flat, index, out, sums):
 
 
 @kernel(fastmath=_LANES)
+def row_sums(rows, sums):
+    """Sum and sum of squares of each row: `rows` (n, P) float32, `sums` (n, 2) float64."""
+    for i in range(rows.shape[0]):
+        total = 0.0
+        square = 0.0
+        for p in range(rows.shape[1]):
+            wide = np.float64(rows[i, p])
+            total += wide
+            square += wide * wide
+        sums[i, 0] = total
+        sums[i, 1] = square
+
+
+@kernel(fastmath=_LANES)
 def centre_rows(rows, factor, centre, scale, weight, energy):
     """``rows[i, p] = weight[i] * scale[p] * (factor[i] * rows[i, p] - centre[p])`` in place; `energy` gets sums of squares.
 
@@ -98,6 +112,7 @@ def warmup() -> None:
     out, sums, energy = np.empty_like(flat), np.empty((2, 2)), np.empty(2)
     one, zero = np.ones(3, np.float32), np.zeros(3, np.float32)
     gather_rows(flat, index, out, sums)
+    row_sums(flat, sums)
     centre_rows(out, one[:2], zero, one, one[:2], energy)
     for part in (flat, flat.astype(np.float64)):
         add_rounded(np.zeros((2, 3)), part, 1.0)

@@ -115,9 +115,9 @@ def metric_of(
     return centre, np.where(good, 1.0 / np.maximum(sd, floor), 0.0)
 
 
-def first_guess(source: Source) -> tuple[NDArray[np.float32], NDArray[np.float32], float, NDArray[np.float32]]:
+def first_guess(source: Source, most: int = 256) -> tuple[NDArray[np.float32], NDArray[np.float32], float, NDArray[np.float32]]:
     """Provisional centre and scale from a sample, the largest mean square of a number in them, and the sample's rows z."""
-    z = source.sample()
+    z = source.sample(most)
     mean = z.mean(axis=0, dtype=np.float64)
     variance = np.square(z - mean).mean(axis=0)
     scale = np.ones_like(mean)
@@ -242,7 +242,7 @@ def solve_krylov(
         Relative residual to reach; see `eigen.TOLERANCE`.
     """
     size = source.space.size
-    centre0, scale0, energy, z = first_guess(source)
+    centre0, scale0, energy, z = first_guess(source, 1024)
     active = int(source.active.sum())
     blocks = comm.blocks(source.objects, block_size(size))
     expected = active * max(energy, 1e-30)

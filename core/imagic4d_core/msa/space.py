@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError
-from imagic4d_core.kernels.rows import centre_rows, gather_rows
+from imagic4d_core.kernels.rows import centre_rows, gather_rows, row_sums
 from imagic4d_core.msa.features import RingSpectra
 
 METRICS = ("euclidean", "chi-square", "modulation")
@@ -116,9 +116,14 @@ class Source:
             if not np.isfinite(data).all():
                 self._bad(start, ~np.isfinite(data).reshape(len(data), -1).all(axis=1))
             data = self.space.rings(data[:, 0])
-        out = np.empty((stop - start, self.space.size), np.float32)
+        flat = data.reshape(stop - start, -1)
         sums = np.empty((stop - start, 2))
-        gather_rows(data.reshape(stop - start, -1), self.space.index, out, sums)
+        if self.space.size == flat.shape[1]:
+            out = flat
+            row_sums(out, sums)
+        else:
+            out = np.empty((stop - start, self.space.size), np.float32)
+            gather_rows(flat, self.space.index, out, sums)
         bad = ~np.isfinite(sums[:, 1])
         if bad.any():
             self._bad(start, bad)
