@@ -4,12 +4,13 @@
     python benchmarks/image_operations.py [--images 4000] [--box 128] [--volume 192] [--runs 3] [--only NAME...] [--folder DIR]
 
 Each case is one command of ours and one of a peer, on the same input, each writing its own output; the order changes from run to
-run. A ratio below 1 means that im4d took less time. "cp" copies the input (and so reads and writes the same bytes). Cases whose
+run; seconds by the clock, then of CPU, which say more on a busy machine. A ratio below 1 means that im4d took less time. "cp" copies the input (and so reads and writes the same bytes). Cases whose
 peer is not installed are left out. Threads: as given by --threads (default 1, as relion_image_handler has one).
 """
 
 import argparse
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -67,6 +68,59 @@ CASES: dict[str, Case] = {
         "relion_image_handler --i {images} --o {out}.mrcs --shift_x 2.5 --shift_y 1.5",
     ),
     "rotate": Case("rotate {images} {out}.mrcs --angle 30", "scipy rotate {images} {out}.mrcs", "cubic spline, both"),
+    "multiply cp": Case("arithmetic {hed} {out}.hed --operation multiply --value 2", "cp {hed}.hed {hed}.img {folder}"),
+    "expression cp": Case("arithmetic {hed} {out}.hed --expr clip(a,0,5)*2", "cp {hed}.hed {hed}.img {folder}"),
+    "soft mask cp": Case("arithmetic {hed} {out}.hed --operation soft-mask", "cp {hed}.hed {hed}.img {folder}"),
+    "norm-variance cp": Case("norm-variance {hed} {out}.hed", "cp {hed}.hed {hed}.img {folder}"),
+    "norm soft cp": Case("norm-variance {hed} {out}.hed --region soft", "cp {hed}.hed {hed}.img {folder}"),
+    "add cp": Case("two-images {hed} {hed} {out}.hed --operation add", "cp {hed}.hed {hed}.img {folder}", "reads two files"),
+    "multiply": Case(
+        "arithmetic {images} {out}.mrcs --operation multiply --value 2",
+        "relion_image_handler --i {images} --o {out}.mrcs --multiply_constant 2",
+    ),
+    "threshold": Case(
+        "arithmetic {images} {out}.mrcs --operation threshold-below --value 0.5",
+        "relion_image_handler --i {images} --o {out}.mrcs --threshold_below 0.5",
+    ),
+    "add one image": Case(
+        "two-images {images} {one} {out}.mrcs --operation add", "relion_image_handler --i {images} --o {out}.mrcs --add {one}"
+    ),
+    "statistics": Case("incore {images} --mode statistics", "relion_image_handler --i {images} --stats"),
+    "average": Case("incore {images} {out}.mrcs --mode average", "relion_image_handler --i {images} --o {out}.mrcs --average"),
+    "low-pass": Case(
+        "filter {images} {out}.mrcs --low-pass 4A --edge cosine",
+        "relion_image_handler --i {images} --o {out}.mrcs --angpix 1 --lowpass 4",
+    ),
+    "high-pass": Case(
+        "filter {images} {out}.mrcs --high-pass 40A --edge cosine",
+        "relion_image_handler --i {images} --o {out}.mrcs --angpix 1 --highpass 40",
+    ),
+    "power spectrum": Case(
+        "incore {images} {out}.mrcs --mode power", "relion_image_handler --i {images} --o {out}.mrcs --power", "ours is full"
+    ),
+    "3D multiply": Case(
+        "threed-arithmetic {volume} {out}.mrc --operation multiply --value 2",
+        "relion_image_handler --i {volume} --o {out}.mrc --multiply_constant 2",
+    ),
+    "3D subtract": Case(
+        "threed-two-volumes {volume} {volume} {out}.mrc --operation subtract",
+        "relion_image_handler --i {volume} --o {out}.mrc --subtract {volume}",
+    ),
+    "3D low-pass": Case(
+        "filter {volume} {out}.mrc --low-pass 4A --edge cosine",
+        "relion_image_handler --i {volume} --o {out}.mrc --angpix 1 --lowpass 4",
+    ),
+    "3D B-factor": Case(
+        "filter {volume} {out}.mrc --b-factor -50", "relion_image_handler --i {volume} --o {out}.mrc --angpix 1 --bfactor -50"
+    ),
+    "3D symmetry D7": Case(
+        "threed-menu {volume} {out}.mrc --mode symmetrise --symmetry D7 --interpolation bilinear",
+        "relion_image_handler --i {volume} --o {out}.mrc --sym D7",
+    ),
+    "3D symmetry I": Case(
+        "threed-menu {volume} {out}.mrc --mode symmetrise --symmetry I --interpolation bilinear",
+        "relion_image_handler --i {volume} --o {out}.mrc --sym I",
+    ),
     "3D blow-up 1/2": Case(
         "threed-blowup {volume} {out}.mrc --factor 0.5",
         "relion_image_handler --i {volume} --o {out}.mrc --angpix 1 --rescale_angpix 2",
@@ -94,10 +148,12 @@ def make_inputs(folder: Path, count: int, box: int, volume: int) -> dict[str, st
     data = np.resize(some, (count, box, box))
     write_stack(folder / "images.mrcs", data, pixel_size=1.0)
     write_stack(folder / "images.hed", data, pixel_size=1.0)
+    write_stack(folder / "one.mrc", data[:1], pixel_size=1.0)
     z = np.arange(volume) - volume // 2
     ball = np.exp(-(z[:, None, None] ** 2 + z[:, None] ** 2 + z**2) / (2 * (volume / 8) ** 2)).astype(np.float32)
     write_stack(folder / "volume.mrc", (ball + 0.1 * rng.standard_normal(ball.shape).astype(np.float32))[None], pixel_size=1.0)
-    out = {"images": folder / "images.mrcs", "hed": folder / "images", "volume": folder / "volume.mrc", "half": box // 2}
+    out = {"images": folder / "images.mrcs", "hed": folder / "images", "volume": folder / "volume.mrc"}
+    out |= {"one": folder / "one.mrc", "half": box // 2}
     return {k: str(v) for k, v in (out | {"more": box * 3 // 2, "half3": volume // 2}).items()}
 
 
@@ -112,15 +168,17 @@ def command_of(template: str, names: dict[str, str], threads: int) -> list[str]:
     return [*IM4D, *words, *extra]
 
 
-def timed(command: list[str], folder: Path) -> float:
-    """Seconds of one command; the folder for its output is made and removed."""
+def timed(command: list[str], folder: Path) -> tuple[float, float]:
+    """Seconds of one command by the clock, and of CPU; the folder for its output is made and removed."""
     os.sync()
     folder.mkdir()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - start
+    clock = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     shutil.rmtree(folder)
-    return seconds
+    return clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
@@ -140,7 +198,7 @@ def main() -> None:
         print(
             f"{args.images} images of {args.box} x {args.box}, a volume of {args.volume}^3, {args.threads} thread(s), in {folder}"
         )
-        print(f"{'case':16} {'im4d s':>8} {'peer s':>8} {'ratio':>6}  peer")
+        print(f"{'case':16} {'im4d s':>8} {'peer s':>8} {'ratio':>6} {'CPU s':>7} {'CPU s':>7} {'ratio':>6}  peer")
         for name, case in CASES.items():
             if args.only and not any(name.startswith(o) for o in args.only):
                 continue
@@ -155,10 +213,13 @@ def main() -> None:
                     place = folder / f"{which}_out"
                     filled = names | {"out": str(place / "out"), "folder": str(place)}
                     seconds[which] = timed(command_of(getattr(case, which), filled, args.threads), place)
-                pairs.append((seconds["ours"], seconds["peer"]))
-            ours, peer = (statistics.median(p[k] for p in pairs) for k in (0, 1))
-            ratio = statistics.median(a / b for a, b in pairs)
-            print(f"{name:16} {ours:8.2f} {peer:8.2f} {ratio:6.2f}  {program}{' ' + case.note if case.note else ''}", flush=True)
+                pairs.append([(seconds["ours"][k], seconds["peer"][k]) for k in (0, 1)])
+            line = f"{name:16}"
+            for k, width in ((0, 8), (1, 7)):
+                ours, peer = (statistics.median(p[k][who] for p in pairs) for who in (0, 1))
+                ratio = statistics.median(p[k][0] / p[k][1] for p in pairs)
+                line += f" {ours:{width}.2f} {peer:{width}.2f} {ratio:6.2f}"
+            print(f"{line}  {program}{' ' + case.note if case.note else ''}", flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,8 +11,8 @@ from imagic4d_cli.run import Run, pass_run
 
 _MODE = types.Words(
     "fourier", "back-transform", "amplitude", "power", "phases", "autocorrelation", "cross-correlation", "rotational-average",
-    "radial-curve", "power-curve", "average", "variance", "histogram", "local-variance", "symmetrise", "gradient", "laplace",
-    "peaks",
+    "radial-curve", "power-curve", "average", "variance", "histogram", "statistics", "local-variance", "symmetrise",
+    "gradient", "laplace", "peaks",
     imagic={"FFT": "fourier", "ACF": "autocorrelation", "CCF": "cross-correlation", "ROT_AVERAGE": "rotational-average",
             "POWER_SPECTRUM": "power", "PEAK_SEARCH": "peaks", "SYMMETRIZE": "symmetrise"},
 )  # fmt: skip
@@ -20,7 +20,7 @@ _MODE = types.Words(
 
 @pair("incore", "threed-menu")
 @opt.src
-@opt.target("dst", "[OUTPUT]", help="Output; histogram and peaks need none.", required=False)
+@opt.target("dst", "[OUTPUT]", help="Output; statistics, histogram and peaks need none.", required=False)
 @opt.option("--mode", type=_MODE, required=True, help="What to do.")
 @opt.loc
 @opt.option("--second", type=types.SOURCE, metavar="FILE", help="The other {images} of a cross-correlation, or one for all.")
@@ -40,9 +40,10 @@ def cli(run: Run, src: str, dst: str | None, unit: str, **settings: Any) -> None
     correlation coefficients for every shift, the maximum is in word 104; a peak at d says that INPUT is SECOND moved by d.
 
     rotational-average is the mean by distance from the centre as {image}, radial-curve as a line; power-curve the mean power
-    by frequency (step and end in words 28 and 29, 1/Å). average and variance make one {image} of all. histogram prints, or
-    gives a line for each {image}; peaks prints the --number highest, or writes a PLT file: location, x, y[, z] from the centre,
-    height. local-variance takes a round --window. symmetrise averages over --symmetry ({image}s in {axes} dimensions).
+    by frequency (step and end in words 28 and 29, 1/Å). average and variance make one {image} of all. statistics prints mean,
+    sigma, min, max of each; histogram prints, or gives a line for each {image}; peaks prints the --number highest, or writes a
+    PLT file: location, x, y[, z] from the centre, height. local-variance takes a round --window. symmetrise averages over the
+    rotations of --symmetry, in {axes} dimensions.
 
     \b
     [images] Examples:

@@ -165,7 +165,7 @@ def incore(
             partner.close()
 
 
-WHOLE = ("average", "variance", "histogram", "peaks")
+WHOLE = ("average", "variance", "histogram", "peaks", "statistics")
 """Modes of `menu` that look at a whole file."""
 
 
@@ -185,6 +185,11 @@ def menu(
         return measuring.histogram(src, dst, bins=bins, **common)
     if mode == "peaks":
         return measuring.peak_search(src, dst, number=number or 10, window=settings.get("window"), least=least, **common)
+    if mode == "statistics":
+        if dst is not None:
+            raise UsageError("--mode statistics is printed: give no output file")
+        common.pop("overwrite", None)
+        return measuring.statistics(src, **common)
     if dst is None:
         raise UsageError(f"--mode {mode} needs an output file")
     if mode in ("average", "variance"):

@@ -14,6 +14,7 @@ from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.plt import write_plt
 from imagic4d_core.io.stack import create_stack
+from imagic4d_core.io.statistics import image_statistics
 from imagic4d_core.jobs.operating import Operated, box_of, open_unit, operate, survey
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pixels import local
@@ -91,6 +92,61 @@ def set_statistics(
             writer.set_headers(0, headers)
         name = str(writer.path)
     return Operated(f"{mode} of {count} {unit}", str(path), name, 1, sections, *box[-2:])
+
+
+@dataclass
+class Statistics:
+    """Mean, standard deviation, minimum and maximum of objects.
+
+    Attributes
+    ----------
+    input : str
+    objects : list of dict
+        location, mean, sigma, min, max.
+    """
+
+    input: str
+    objects: list[dict[str, float]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return vars(self).copy()
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return table(self.objects)
+
+
+def table(rows: list[dict[str, float]]) -> list[str]:
+    """Rows of numbers under their names; the first `SHOWN` of them."""
+    out = ["".join(f"{name:>12}" for name in rows[0])]
+    out += ["".join(f"{value:12.6g}" for value in row.values()) for row in rows[:SHOWN]]
+    return out + ([f"... {len(rows)} lines; --json gives all"] if len(rows) > SHOWN else [])
+
+
+def statistics(
+    src: str | os.PathLike, *, unit: str = "images", loc: Locations | None = None, comm: Comm = SERIAL,
+    threads: int | None = None, progress: Callable[[int, int], None] | None = None,
+) -> Statistics:  # fmt: skip
+    """Mean, standard deviation, minimum and maximum of every object, from the densities themselves.
+
+    Parameters
+    ----------
+    src : path
+    unit : {"images", "volumes"}
+    loc, comm, threads, progress
+        As every job.
+    """
+
+    def look(data: NDArray, headers: NDArray, start: int) -> NDArray:
+        return image_statistics(data.reshape(len(data), 1, -1))
+
+    found = np.concatenate(survey(src, look, unit=unit, loc=loc, comm=comm, threads=threads, progress=progress))
+    found[:, 1] = np.sqrt(found[:, 1])
+    names = ("mean", "sigma", "min", "max")
+    return Statistics(
+        os.fspath(src), [{"location": k + 1, **dict(zip(names, row, strict=True))} for k, row in enumerate(found.tolist())]
+    )
 
 
 @dataclass
@@ -192,12 +248,7 @@ class Peaks:
         """For people."""
         if not self.peaks:
             return [f"{self.input}: no peak"]
-        names = list(self.peaks[0])
-        out = ["".join(f"{name:>12}" for name in names)]
-        out += ["".join(f"{p[name]:12.6g}" for name in names) for p in self.peaks[:SHOWN]]
-        if len(self.peaks) > SHOWN:
-            out.append(f"... {len(self.peaks)} peaks; --json gives all")
-        return out + ([f"{self.output}: {len(self.peaks)} peaks"] if self.output else [])
+        return table(self.peaks) + ([f"{self.output}: {len(self.peaks)} peaks"] if self.output else [])
 
 
 def peak_search(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.io.statistics import image_statistics
 from imagic4d_core.masks.shapes import axes_of
 
 CHUNK = 1 << 16
@@ -39,21 +40,22 @@ class Normalisation:
 
 def weighted_moments(a: NDArray[np.float32], mask: NDArray[np.float32] | None) -> tuple[float, float]:
     """Mean and standard deviation of an array (any shape) under weights of the same shape; sums in float64."""
-    a = a.reshape(-1)
-    w = None if mask is None else mask.reshape(-1)
-    total = float(a.size) if w is None else float(w.sum(dtype=np.float64))
+    a = np.ascontiguousarray(a).reshape(-1)
+    if mask is None:
+        mean, variance = image_statistics(a.reshape(1, 1, -1))[0, :2]
+        return float(mean), float(np.sqrt(variance))
+    w = mask.reshape(-1)
+    total = float(w.sum(dtype=np.float64))
     if total <= 0:
         return 0.0, 0.0
-    mean = 0.0
+    mean = square = 0.0
     for start in range(0, a.size, CHUNK):
-        piece = a[start : start + CHUNK]
-        mean += float(piece.sum(dtype=np.float64) if w is None else (piece * w[start : start + CHUNK]).sum(dtype=np.float64))
+        mean += float((a[start : start + CHUNK] * w[start : start + CHUNK]).sum(dtype=np.float64))
     mean /= total
-    square = 0.0
     for start in range(0, a.size, CHUNK):
         x = a[start : start + CHUNK].astype(np.float64)
         x -= mean
-        square += float(x @ x if w is None else (x * w[start : start + CHUNK]) @ x)
+        square += float((x * w[start : start + CHUNK]) @ x)
     return mean, float(np.sqrt(square / total))
 
 
