@@ -3,9 +3,10 @@
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
+PREFIX ?= $(HOME)/.local
 PATHS := imagic4d_cli core tests benchmarks examples
 
-.PHONY: help setup test test-full demo generate check lint typecheck install-completions wheel clean
+.PHONY: help setup test test-full demo generate check lint typecheck install install-completions wheel clean
 
 help:
 	@echo "make test                 all quick tests"
@@ -13,6 +14,7 @@ help:
 	@echo "make demo                 three structures from simulated images, with report.html"
 	@echo "make check                lint, and generated files up to date"
 	@echo "make generate             write man pages, completions, docs/cli.md, docs/header-words.md"
+	@echo "make install              im4d, man pages and completions below PREFIX ($(PREFIX))"
 	@echo "make install-completions  completions and man pages into your home folder"
 	@echo "make wheel                build the package into dist/"
 	@echo "make clean                remove what the other targets made"
@@ -43,6 +45,9 @@ lint: $(READY)
 
 typecheck: $(READY)
 	$(BIN)/mypy imagic4d_cli
+
+install:
+	PYTHON="$(PYTHON)" bash .ci/install "$(PREFIX)"
 
 install-completions: $(READY)
 	bash .ci/install-completions
