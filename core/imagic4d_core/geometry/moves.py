@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from imagic4d_core.geometry import euler
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import TAG
+from imagic4d_core.io.words import own_words
 
 #: Words that hold distances in pixels: what changes when the pixel size does.
 DISTANCES = ("ZSHIFT", "XSHIFT", "YSHIFT", "EXSHIFT", "EYSHIFT", "EZSHIFT")
@@ -128,6 +129,9 @@ class Moves:
             values |= dict(zip(("EALPHA", "EBETA", "EGAMMA"), euler.euler_from_matrix(total.matrix), strict=True))
         for name, value in values.items():
             h[name] = value + 0.0 if h.ndim == 1 else (value + 0.0)[:, None]
+        if reflect:
+            own_words(h)
+            h["MIRRORED"] = h["MIRRORED"] <= 0
         if self.ndim == 2:
             self._move_poses(first, reflect)
 
