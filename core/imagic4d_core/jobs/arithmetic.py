@@ -96,9 +96,12 @@ def arithmetic(
     each = 1 if whole or unit == "images" else box[0]
     name = expr if expr is not None else str(operation)
 
+    kind = pixels.OPERATIONS.get(operation or "")
+    safe = operation in ("mirror", *MASKS) or (kind is not None and kind.safe and abs(value or 0.0) < 1e20)
+
     def checked(data: NDArray, headers: NDArray, start: int) -> NDArray:
         out = run(data, headers, start)
-        bad = pixels.first_undefined(out)
+        bad = None if safe else pixels.first_undefined(out)
         if bad is not None:
             raise pixels.undefined_error(path, (start + bad) // each + 1, unit.removesuffix("s"), name)
         return out

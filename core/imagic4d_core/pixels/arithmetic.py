@@ -34,12 +34,15 @@ class Pointwise:
         Whether it needs a value.
     complex : bool
         Whether it means something for complex densities.
+    safe : bool
+        Whether a density of usual size always has a value.
     """
 
     run: Callable[[NDArray, float, NDArray], object]
     said: str
     value: bool = False
     complex: bool = False
+    safe: bool = False
 
 
 def _binary(a: NDArray, v: float, out: NDArray) -> None:
@@ -51,14 +54,14 @@ def _power(a: NDArray, v: float, out: NDArray) -> None:
 
 
 OPERATIONS: dict[str, Pointwise] = {
-    "add": Pointwise(lambda a, v, out: np.add(a, v, out=out), "{v} added", True, True),
-    "multiply": Pointwise(lambda a, v, out: np.multiply(a, v, out=out), "multiplied by {v}", True, True),
+    "add": Pointwise(lambda a, v, out: np.add(a, v, out=out), "{v} added", True, True, safe=True),
+    "multiply": Pointwise(lambda a, v, out: np.multiply(a, v, out=out), "multiplied by {v}", True, True, safe=True),
     "power": Pointwise(_power, "to the power of {v}", True),
-    "threshold-below": Pointwise(lambda a, v, out: np.maximum(a, v, out=out), "densities below {v} set to {v}", True),
-    "threshold-above": Pointwise(lambda a, v, out: np.minimum(a, v, out=out), "densities above {v} set to {v}", True),
-    "binary": Pointwise(_binary, "1 above {v}, else 0", True),
-    "invert": Pointwise(lambda a, v, out: np.negative(a, out=out), "contrast inverted", False, True),
-    "abs": Pointwise(lambda a, v, out: np.abs(a, out=out), "absolute values"),
+    "threshold-below": Pointwise(lambda a, v, out: np.maximum(a, v, out=out), "densities below {v} set to {v}", True, safe=True),
+    "threshold-above": Pointwise(lambda a, v, out: np.minimum(a, v, out=out), "densities above {v} set to {v}", True, safe=True),
+    "binary": Pointwise(_binary, "1 above {v}, else 0", True, safe=True),
+    "invert": Pointwise(lambda a, v, out: np.negative(a, out=out), "contrast inverted", False, True, safe=True),
+    "abs": Pointwise(lambda a, v, out: np.abs(a, out=out), "absolute values", safe=True),
     "square": Pointwise(lambda a, v, out: np.square(a, out=out), "squared", False, True),
     "sqrt": Pointwise(lambda a, v, out: np.sqrt(a, out=out), "square root"),
     "exp": Pointwise(lambda a, v, out: np.exp(a, out=out), "exponential"),
@@ -96,8 +99,11 @@ def pointwise(data: NDArray, name: str, value: float = 0.0) -> NDArray:
 
 def first_undefined(data: NDArray) -> int | None:
     """Number (from 0) of the first object, shape (n, *box), with a density that is not finite; None where all are."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(data)):  # what is not finite stays in a sum
+            return None
     for k, one in enumerate(data):
-        if not np.isfinite(np.sum(one.reshape(-1), dtype=one.dtype)) and not np.isfinite(one).all():
+        if not np.isfinite(one).all():
             return k
     return None
 

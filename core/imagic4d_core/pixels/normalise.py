@@ -74,6 +74,8 @@ def normalise(data: NDArray[np.float32], how: Normalisation) -> tuple[NDArray[np
     replaced : int
         Densities that were outliers.
     """
+    if how.mask is None and how.outliers is None and not how.ramp:
+        return _whole(data, how.sigma), 0
     flat = np.zeros(len(data), bool)
     replaced = 0
     plane = _Ramp(data.shape[1:], how.mask) if how.ramp else None
@@ -90,7 +92,7 @@ def normalise(data: NDArray[np.float32], how: Normalisation) -> tuple[NDArray[np
                 if plane is not None:
                     plane.take_off(one)
                 mean, sd = weighted_moments(one, how.mask)
-        flat[k] = sd <= 1e-6 * max(abs(mean), 1e-30) or sd == 0
+        flat[k] = bool(_constant(mean, sd))
         if flat[k]:
             one[...] = 0
             continue
@@ -104,6 +106,30 @@ def normalise(data: NDArray[np.float32], how: Normalisation) -> tuple[NDArray[np
             if m is not None:
                 piece *= m[start : start + CHUNK]
     return flat, replaced
+
+
+def _constant(mean: NDArray[np.float64] | float, sd: NDArray[np.float64] | float) -> NDArray[np.bool_]:
+    """Whether a standard deviation is no more than what rounding of float32 densities makes of a constant."""
+    return np.asarray(sd) <= 1e-6 * np.abs(mean)
+
+
+def _whole(data: NDArray[np.float32], sigma: float) -> NDArray[np.bool_]:
+    """`normalise` without mask, outliers and ramps: several small objects at a time, in the cache."""
+    flat = np.zeros(len(data), bool)
+    rows = data.reshape(len(data), -1)
+    step = max(1, CHUNK // rows.shape[1])
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        found = image_statistics(some[:, None])
+        mean, sd = found[:, 0], np.sqrt(found[:, 1])
+        flat[start : start + step] = bad = _constant(mean, sd)
+        scale = np.where(bad, 0.0, sigma / np.where(bad, 1.0, sd)).astype(np.float32)[:, None]
+        shift = mean.astype(np.float32)[:, None]
+        for first in range(0, rows.shape[1], CHUNK):
+            piece = some[:, first : first + CHUNK]
+            piece -= shift
+            piece *= scale
+    return flat
 
 
 def _replace(one: NDArray[np.float32], mean: float, most: float) -> int:
