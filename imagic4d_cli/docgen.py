@@ -14,7 +14,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from imagic4d_cli import RELEASE_DATE, exits, registry
+from imagic4d_cli import RELEASE_DATE, exits, headerwords, registry
 
 CLICK = "8.5"
 """Click release whose completion templates are committed; under another they are neither written nor checked."""
@@ -36,6 +36,10 @@ FILES = (
 )
 
 
+#: Commands that have IMAGIC's own name.
+SAME_NAME = frozenset(name for name in registry.TABLE if name.startswith("threed-"))
+
+
 class Page:
     """What is to be said about one command.
 
@@ -46,6 +50,8 @@ class Page:
     body, examples : list of str
         Paragraphs (a leading ``\\b`` keeps lines), and the lines of the Examples block.
     arguments, options : list of (str, str)
+    words : str
+        Header words read and written.
     aliases : tuple of str
         IMAGIC's names.
     related : list of str
@@ -60,7 +66,9 @@ class Page:
         self.related = [
             " ".join(w.strip(" .\n").split()) for p in paragraphs[1:] if p.startswith("See also:") for w in p[9:].split(",")
         ]
-        self.body = [p for p in paragraphs[1:] if not _is_examples(p) and not p.startswith("See also:")]
+        text = [p for p in paragraphs[1:] if not _is_examples(p) and not p.startswith("See also:")]
+        self.body, self.words = _header_words(text)
+        self.words = self.words or headerwords.WORDS.get(name, "")
         blocks = [p for p in paragraphs[1:] if _is_examples(p)]
         self.examples = [line.strip() for p in blocks for line in p.split("Examples:", 1)[1].splitlines() if line.strip()]
         self.usage = " ".join(command.collect_usage_pieces(ctx))
@@ -75,6 +83,29 @@ class Page:
 def _dashed(name: str) -> str:
     """``msa run`` as it stands in file names and anchors."""
     return name.replace(" ", "-")
+
+
+def _header_words(body: list[str]) -> tuple[list[str], str]:
+    """The body without, and the text of, what begins with "Header words read:" or the like; it is a section of its own."""
+    kept, words = [], []
+    for paragraph in body:
+        match = re.search(r"(?:^|(?<=\s))Header words(?: read| written| read and written)?:", paragraph)
+        if match and not paragraph.startswith("\b"):
+            words.append(" ".join(paragraph[match.start() :].split()).removeprefix("Header words").lstrip(": "))
+            paragraph = paragraph[: match.start()].rstrip()
+        if paragraph:
+            kept.append(paragraph)
+    return kept, " ".join(text[:1].upper() + text[1:] for text in words)
+
+
+def imagic_name(page: "Page") -> str:
+    """IMAGIC's names of a command, as said in its page."""
+    names = [a.upper() for a in page.aliases]
+    if page.name in SAME_NAME:
+        names.insert(0, page.name.upper())
+    if page.name.startswith("header "):
+        names.append("HEADERS")
+    return ", ".join(names)
 
 
 def _is_examples(paragraph: str) -> bool:
@@ -110,6 +141,7 @@ def pages() -> tuple[Page, list[Page]]:
 def _roff(text: str) -> str:
     """Escape for roff: backslash, hyphen (so that options can be copied), quotes and dots at the start of a line."""
     text = text.replace("\\", r"\e").replace("-", r"\-").replace("å", r"\[oa]").replace("Å", r"\[oA]")
+    text = text.replace("|", "|\\:")  # long lists of words may be broken
     return "\n".join("\\&" + line if line[:1] in (".", "'") else line for line in text.splitlines())
 
 
@@ -130,6 +162,8 @@ def man_page(page: Page, see_also: list[str], release: str) -> str:
     dashed = title.replace(" ", "-")
     out = [
         f'.TH "{_roff(dashed.upper())}" "1" "{_roff(RELEASE_DATE)}" "im4d {release}" "im4d manual"',
+        ".ad l",
+        ".nh",
         ".SH NAME",
         f"{_roff(dashed)} \\- {_roff(page.title.rstrip('.'))}",
         ".SH SYNOPSIS",
@@ -143,8 +177,10 @@ def man_page(page: Page, see_also: list[str], release: str) -> str:
             out += _literal(paragraph.removeprefix("\b").strip("\n").splitlines())
         else:
             out.append(_roff(" ".join(paragraph.split())))
-    if page.aliases:
-        out += [".SH IMAGIC NAME", _roff(", ".join(a.upper() for a in page.aliases))]
+    if page.words:
+        out += [".SH HEADER WORDS", _roff(page.words), ".PP", "Numbers and names of all words: docs/header\\-words.md."]
+    if page.name:
+        out += [".SH IMAGIC NAME", _roff(imagic_name(page) or "None of its own.")]
     out += _section("ARGUMENTS", page.arguments) + _section("OPTIONS", page.options)
     out += _section("EXIT STATUS", [(str(row.code), row.meaning[0].upper() + row.meaning[1:] + ".") for row in exits.TABLE])
     out += _section("ENVIRONMENT", ENVIRONMENT) + _section("FILES", FILES)
@@ -171,8 +207,10 @@ def markdown(top: Page, subs: list[Page]) -> str:
                 out += ["", "```", *paragraph.removeprefix("\b").strip("\n").splitlines(), "```"]
             else:
                 out += ["", paragraph]
-        if page.aliases:
-            out += ["", "IMAGIC name: " + ", ".join(f"`{a}`" for a in page.aliases)]
+        if page.words:
+            out += ["", "Header words: " + page.words[:1].lower() + page.words[1:]]
+        if imagic_name(page):
+            out += ["", f"IMAGIC name: {imagic_name(page)}"]
         if page.arguments:
             out += ["", *_table("argument", page.arguments)]
         out += ["", *_table("option", page.options)]
