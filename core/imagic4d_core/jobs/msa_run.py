@@ -213,7 +213,7 @@ def _document(
     if dead:
         notes.append(f"{dead} pixels that never vary are left out")
     worst = float(eigen.residuals[:wanted].max()) if solution.solver != "gram" else 0.0
-    slow = int((eigen.residuals[:wanted] > 2.5e-3).sum())
+    slow = int((eigen.residuals[:wanted] > 2e-3).sum())
     if slow:
         notes.append(
             f"{slow} factors have not converged after {solution.passes} passes: give more --passes, or fewer eigenimages"

@@ -139,12 +139,13 @@ def lanczos(
     basis = np.empty((size, min(limit + new.shape[1], size)), np.float32, order="F")
     t = np.zeros((basis.shape[1],) * 2)
     m = calls = check = 0
-    near = 0
+    near, norm = 0, 1e-30
     while True:
         b = new.shape[1]
         basis[:, m : m + b] = new
         w = np.asarray(apply(np.ascontiguousarray(new)), dtype=np.float32)
         calls += 1
+        norm = max(norm, float(np.sqrt(np.square(w).sum(axis=0).max())))
         # in exact arithmetic only the last two blocks count; the rest is rounding, taken off in the second go
         last = basis[:, near : m + b]
         h = np.zeros((m + b, b), np.float32)
@@ -178,19 +179,20 @@ def lanczos(
                 t[np.arange(keep), np.arange(keep)] = values[:keep]
                 m = keep
                 near = 0
-        new = _next_block(w, basis[:, :m], min(b, size - m))
+        new = _next_block(w, basis[:, :m], min(b, size - m), norm)
     count = min(m, wanted + spare)
     vectors = fix_signs((basis[:, :m] @ s[:, :wanted].astype(np.float32)).astype(np.float64))
     return Eigen(np.maximum(values[:count], 0.0).copy(), vectors, residuals[:count], calls)
 
 
-def _next_block(w: NDArray[np.float32], basis: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
-    """Orthonormal columns that span `w`, orthogonal to the basis; random ones where `w` has none left."""
+def _next_block(w: NDArray[np.float32], basis: NDArray[np.float32], columns: int, norm: float) -> NDArray[np.float32]:
+    """Orthonormal columns that span `w`, orthogonal to the basis; random ones where nothing but rounding is left of `w`."""
     q, r = np.linalg.qr(w)
     size = np.abs(np.diagonal(r))
-    weak = size <= 1e-6 * max(float(size.max()), 1e-30)
+    weak = size <= 3e-6 * norm
     if weak.any():
         q[:, weak] = rng_for(1, "msa/krylov", basis.shape[1]).standard_normal((len(w), int(weak.sum())), dtype=np.float32)
+    if (size <= 0.03 * norm).any():  # what rounding has along the basis is no longer small beside the rest
         for _ in range(2):
             q -= basis @ (basis.T @ q)
             q = np.linalg.qr(q)[0]

@@ -66,9 +66,9 @@ def white_edge(values: NDArray[np.float64], trace: float, images: int, pixels: i
     return float(level * (centre + TRACY_WIDOM * spread) / images)
 
 
-def _fit(values: NDArray[np.float64], signals: int) -> tuple[float, float]:
+def _fit(values: NDArray[np.float64], signals: int, window: int) -> tuple[float, float]:
     """(edge, c) from the eigenvalues behind the first `signals`."""
-    tail = values[signals : signals + WINDOW]
+    tail = values[signals : signals + window]
     j = np.arange(1, len(tail) + 1)
     z = (3 * np.pi * (4 * j - 1) / 8) ** (2 / 3)
     slope, level = np.polyfit(z, tail, 1, w=np.sqrt(j))  # the first ones fluctuate most
@@ -98,12 +98,13 @@ def noise_edge(values: NDArray[np.float64], trace: float, images: int, pixels: i
     if count < LEAST + 1:
         white = white_edge(values, trace, images, pixels, 0) if count else 0.0
         return NoiseEdge(int((values > white).sum()), white, white, True)
-    signals = max(0, count - WINDOW)
+    window = min(WINDOW, max(LEAST, count // 2))
+    signals = count - window
     edge = white = 0.0
     seen: list[int] = []
     for _ in range(60):
         signals = min(signals, count - LEAST)
-        level, c = _fit(values, signals)
+        level, c = _fit(values, signals, window)
         edge = level + TRACY_WIDOM * c
         white = white_edge(values, trace, images, pixels, signals)
         found = int(np.argmin(np.append(values > max(edge, white), False)))

@@ -230,7 +230,7 @@ def _from_products(
 
 
 def solve_krylov(
-    source: Source, wanted: int, comm: Comm, threads: int, progress: Progress = None, passes: int = 25, tolerance: float = 2e-3
+    source: Source, wanted: int, comm: Comm, threads: int, progress: Progress = None, passes: int = 25, tolerance: float = 1e-3
 ) -> Solution:
     """Moments in one pass, then block Lanczos; every further pass multiplies the covariance by a block of vectors.
 
