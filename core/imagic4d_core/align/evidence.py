@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: References count as seen in the images when they beat their decoys by this many standard deviations.
-ENOUGH = 3.5
-#: Images looked at.
-SAMPLE = 128
-SAMPLE_SAFE = 2048
+ENOUGH = 6.0
+#: Decoys of each reference, and images looked at.
+DECOYS = 5
+SAMPLE = 64
+SAMPLE_SAFE = 512
 #: A single reference of at least this many of those is judged by itself, and left out below `POOR`.
-OWN_SAMPLE, POOR = 24, 1.0
+OWN_SAMPLE, POOR = 24, 2.0
 FOLDS = 5
 
 
@@ -29,9 +30,9 @@ class Evidence:
     images : int
         Images looked at.
     wins : float
-        Share of them that prefer a reference to all decoys; 0.5 is chance.
+        Share of them that prefer a reference to all decoys of a set; 0.5 is chance.
     z : float
-        The same by signed ranks (Wilcoxon), in standard deviations.
+        Mean score in the references above that in decoys, in standard deviations: of decoys among one another, and of images.
     poor : list of int
         0-based numbers of references that do no better than their decoys.
     """
@@ -56,26 +57,27 @@ def weigh(target: NDArray[np.floating], decoy: NDArray[np.floating]) -> Evidence
 
     Parameters
     ----------
-    target, decoy : ndarray, shape (n, k)
+    target : ndarray, shape (n, k)
         -inf where a reference is not allowed.
+    decoy : ndarray, shape (n, sets, k)
     """
-    k = target.shape[1]
-    a, b = target.max(1), decoy.max(1)
-    use = np.isfinite(a) & np.isfinite(b)
-    d = (a - b)[use].astype(np.float64)
-    winner = np.where(a >= b, target.argmax(1), decoy.argmax(1))[use]
-    d = d[d != 0]
-    if not len(d):
-        return Evidence(int(use.sum()), 0.5, 0.0, [])
-    rank = np.empty(len(d))
-    rank[np.argsort(np.abs(d), kind="stable")] = np.arange(1, len(d) + 1)
-    z = float((rank * np.sign(d)).sum() / np.sqrt((rank**2).sum()))
+    a, b = target.max(1).astype(np.float64), decoy.max(2).astype(np.float64)
+    use = np.isfinite(a) & np.isfinite(b).all(1)
+    a, b, n, sets = a[use], b[use], int(use.sum()), decoy.shape[1]
+    if n < 2 or not (a > 0).any():
+        return Evidence(n, 0.5, 0.0, [])
+    means = b.mean(0)
+    among = means.var(ddof=1) * (1 + 1 / sets)
+    z = float((a.mean() - means.mean()) / np.sqrt(among + (a - b.mean(1)).var(ddof=1) / n + 1e-30))
+    won = a[:, None] > b
     poor = []
-    for j in range(k):
-        mine = (a - b)[use][winner == j]
-        if len(mine) >= OWN_SAMPLE and (np.sign(mine).sum() / np.sqrt(len(mine))) < POOR:
+    mine, theirs = target.argmax(1)[use], decoy.argmax(2)[use]
+    for j in range(target.shape[1]):
+        right = (won & (mine == j)[:, None]).sum() / sets
+        wrong = (~won & (theirs == j)).sum() / sets
+        if right + wrong >= OWN_SAMPLE and right - wrong < POOR * np.sqrt(right + wrong):
             poor.append(j)
-    return Evidence(len(d), float((d > 0).mean()), z, poor)
+    return Evidence(n, float(won.mean()), z, poor)
 
 
 def sampled(active: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from imagic4d_core.rng import rng_for
 #: Cells per Fourier pixel of the spectra for the local refinement: bilinear interpolation is then true to 1 %.
 OVERSAMPLING = 3
 #: Rounds of mask and spectrum when decoys are made.
-DECOY_ROUNDS = 12
+DECOY_ROUNDS = 4
 
 
 @dataclass
@@ -97,36 +97,62 @@ def prepare(
     return PlaneReferences(lines, grids, m / small, radius)
 
 
-def decoys(images: NDArray[np.float32], mask: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """For every reference a picture of nothing: the same mask, the same power in every ring of its spectrum, random phases.
+def decoys(images: NDArray[np.float32], mask: NDArray[np.float32], seed: int, stage: str = "align/decoy") -> NDArray[np.float32]:
+    """For every reference a picture of nothing: the same mask, spectrum and angular symmetry, but nothing in its place.
 
-    An image of noise prefers neither a reference nor its decoy, whatever the spectrum of the noise; an image of the reference
-    prefers the reference. (Targets and decoys are an idea of mass spectrometry: Elias & Gygi, Nat. Methods 4 (2007) 207,
-    doi:10.1038/nmeth1019.)
+    Every ring of the spectrum is turned by an angle and given a sign of its own, at random; then mask and power of each ring are
+    put back, a few times over. An image of noise prefers neither a reference nor its decoy, whatever the spectrum of the noise;
+    an image of the reference prefers the reference. (Targets and decoys are an idea of mass spectrometry: Elias & Gygi, Nat.
+    Methods 4 (2007) 207, doi:10.1038/nmeth1019.)
 
     Parameters
     ----------
     images : ndarray, shape (k, box, box), float32
         Masked references.
     mask : ndarray, shape (box, box), float32
-    seed : int
+    seed, stage
+        Keys of the random numbers.
     """
     box = images.shape[-1]
-    shells = np.rint(np.hypot((fourier.frequencies(box) * box)[:, None], fourier.half_frequencies(box) * box)).astype(np.int64)
-    double = np.where((np.arange(box // 2 + 1) == 0) | (2 * np.arange(box // 2 + 1) == box), 1.0, 2.0)
-    weight = np.broadcast_to(double, shells.shape).ravel()
+    kx, ky = (fourier.frequencies(box) * box)[:, None], fourier.half_frequencies(box) * box
+    radius = np.hypot(kx, ky)
+    shells = np.rint(radius).astype(np.int64)
+    column = np.arange(box // 2 + 1)
+    weight = np.broadcast_to(np.where((column == 0) | (2 * column == box), 1.0, 2.0), shells.shape).ravel()
 
     def power(f: NDArray[np.complexfloating]) -> NDArray[np.float64]:
         return np.bincount(shells.ravel(), weights=(f.real**2 + f.imag**2).ravel() * weight)
 
+    size = OVERSAMPLING * box
+    at = size // 2 - box // 2
     out = np.empty_like(images)
     for k, image in enumerate(images):
+        rng = rng_for(seed, stage, k)
+        turn = rng.uniform(0, 2 * np.pi, shells.max() + 1)[shells]
+        sign = np.where(rng.uniform(size=shells.max() + 1) < 0.5, -1.0, 1.0)[shells]
+        padded = np.zeros((size, size))
+        padded[at : at + box, at : at + box] = image
+        c, s = np.cos(turn) * OVERSAMPLING, np.sin(turn) * OVERSAMPLING
+        f = sign * _bilinear(fourier.centred_rfftn(padded, 2), c * kx - s * ky, s * kx + c * ky)
         wanted = power(fourier.centred_rfftn(image.astype(np.float64), 2))
-        noise = rng_for(seed, "align/decoy", k).standard_normal((box, box))
+        picture = np.zeros((box, box))
         for _ in range(DECOY_ROUNDS):
-            f = fourier.centred_rfftn(noise * mask, 2)
             have = power(f)
             f *= np.sqrt(wanted / np.where(have > 0, have, 1.0))[shells]
-            noise = fourier.centred_irfftn(f, (box, box))
-        out[k] = noise * mask
+            picture = fourier.centred_irfftn(f, (box, box)) * mask
+            f = fourier.centred_rfftn(picture, 2)
+        out[k] = picture
     return out
+
+
+def _bilinear(spectrum: NDArray[np.complexfloating], x: NDArray, y: NDArray) -> NDArray[np.complexfloating]:
+    """Values of a half spectrum between its samples; frequencies in samples, beyond the last one the last."""
+    m = spectrum.shape[0]
+    mate = y < 0
+    x, y = np.where(mate, -x, x), np.minimum(np.where(mate, -y, y), m // 2 - 1e-6)
+    ix, iy = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    u, v = x - ix, y - iy
+    a, b = ix % m, (ix + 1) % m
+    value = (1 - u) * ((1 - v) * spectrum[a, iy] + v * spectrum[a, iy + 1])
+    value += u * ((1 - v) * spectrum[b, iy] + v * spectrum[b, iy + 1])
+    return np.where(mate, np.conj(value), value)

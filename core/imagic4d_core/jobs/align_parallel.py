@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.align.evidence import SAMPLE, Evidence, sampled, weigh
-from imagic4d_core.align.references import PlaneReferences, decoys, masked
+from imagic4d_core.align.evidence import DECOYS, SAMPLE, Evidence, sampled, weigh
+from imagic4d_core.align.references import PlaneReferences
 from imagic4d_core.align.search import Aligned, Scores, make_bank, search_block, settle
 from imagic4d_core.errors import MismatchError
 from imagic4d_core.io.locations import Locations
@@ -161,11 +161,10 @@ def _evidence(work: Work, images: Images, refs: Stack) -> Evidence:
     def run(span: tuple[int, int]) -> NDArray[np.float32]:
         a, b = span
         rows = a + np.flatnonzero(sample[a:b])
-        out = np.zeros((0, 2), np.float32)
+        out = np.zeros((0, 1 + DECOYS), np.float32)
         for at in range(0, len(rows), PAIRS):
             some = rows[at : at + PAIRS]
-            pictures = refs.read(a, b)[some - a]
-            ready = work.prepared(pictures, decoys(masked(pictures, work.mask), work.mask, int(some[0])))
+            ready = work.with_decoys(refs.read(a, b)[some - a], int(some[0]))
             found = _diagonal(work, images.spectra(a, b)[some - a], some, ready)
             out = np.concatenate([out, found.score[..., 0]])
         return out
@@ -174,6 +173,6 @@ def _evidence(work: Work, images: Images, refs: Stack) -> Evidence:
     mine = list(zip(blocks, map_blocks(run, blocks, work.threads), strict=True))
     everything = sorted((item for part in work.comm.allgather(mine) for item in part), key=lambda item: item[0])
     table = np.concatenate([scores for _, scores in everything])
-    evidence = weigh(table[:, :1], table[:, 1:])
+    evidence = weigh(table[:, :1], table[:, 1:, None])
     evidence.poor = []
     return evidence

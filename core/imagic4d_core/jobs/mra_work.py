@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.align.evidence import FOLDS, Evidence, sampled, weigh
+from imagic4d_core.align.evidence import DECOYS, FOLDS, Evidence, sampled, weigh
 from imagic4d_core.align.references import PlaneReferences, decoys, masked, prepare, ring_mask
 from imagic4d_core.align.search import ORDERS, Aligned, Scores, Search, make_bank, plan, search_block, settle
 from imagic4d_core.errors import InputError, MismatchError, UsageError
@@ -65,11 +65,17 @@ class Work:
     comm: Comm
     threads: int
 
-    def prepared(self, pictures: NDArray[np.float32], decoy: NDArray[np.float32] | None = None) -> PlaneReferences:
-        """References, and decoys behind them."""
+    def prepared(self, pictures: NDArray[np.float32]) -> PlaneReferences:
+        """References."""
+        return self._ready(masked(pictures, self.mask))
+
+    def with_decoys(self, pictures: NDArray[np.float32], seed: int) -> PlaneReferences:
+        """References, and `DECOYS` sets of decoys behind them."""
         inside = masked(pictures, self.mask)
-        if decoy is not None:
-            inside = np.concatenate([inside, decoy])
+        false = [decoys(inside, self.mask, seed, f"align/decoy/{d}") for d in range(DECOYS)]
+        return self._ready(np.concatenate([inside, *false]))
+
+    def _ready(self, inside: NDArray[np.float32]) -> PlaneReferences:
         return prepare(
             inside, self.search.sampler, self.r_local, radius=self.outer, amplitude_filter=self.search.amplitude_filter
         )
@@ -138,11 +144,10 @@ class Work:
         """References against decoys, on evenly spaced images."""
         sample = sampled(self.images.active, most)
         k = allowed.shape[1]
-        may = np.concatenate([allowed, allowed], 1)
+        may = np.tile(allowed, (1, 1 + DECOYS))
         found: list[Any] = []
         for fold, pictures in enumerate(sets):
-            false = decoys(masked(pictures, self.mask), self.mask, seed)
-            both = self.prepared(pictures, false)
+            both = self.with_decoys(pictures, seed)
             for first in range(0, len(both), self._chunk()):
                 part = slice(first, first + self._chunk())
                 bank = make_bank(PlaneReferences(both.lines[part], both.grids[part], both.oversampling, both.radius), self.search)
@@ -160,11 +165,11 @@ class Work:
                 for items in map_blocks(run, self.comm.blocks(self.images.n, BLOCK), self.threads, None):
                     found += items
         place = np.cumsum(sample) - 1
-        table = np.full((int(sample.sum()), 2 * k), -np.inf, np.float32)
+        table = np.full((int(sample.sum()), k * (1 + DECOYS)), -np.inf, np.float32)
         for items in self.comm.allgather(found):
             for row, first, score in items:
                 table[place[row], first : first + len(score)] = score
-        return weigh(table[:, :k], table[:, k:])
+        return weigh(table[:, :k], table[:, k:].reshape(-1, DECOYS, k))
 
     def without_folds(self, number: NDArray[np.int64], folds: NDArray[np.int32], refs: References) -> list[NDArray[np.float32]]:
         """The references made anew as means of their members, for every fold without it."""
