@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Automatic masks against known truth, beside relion_mask_create on the same maps; prints the table of docs/auto-mask.md.
+
+    python benchmarks/auto_mask.py [--seeds 10] [--boxes 48,64,65] [--snr 0.01,0.03,0.1,0.3,1] [--json FILE]
+
+Maps: blob models (core/imagic4d_core/models.py) on a grid of 4 A per pixel plus white noise; SNR = variance of the signal over
+variance of the noise, whole box. Truth: the smallest set of voxels that holds 95 % of the mass, (a) of the noise-free density seen
+with a blur of one voxel (s.d.), (b) of the noise-free density itself. Dice = 2 |A and B| / (|A| + |B|); "1 voxel" does not count
+voxels next to the border of the truth.
+
+RELION: `relion_mask_create --lowpass L --ini_threshold T` with the threshold T that is best for that very map and that truth, which
+nobody can know outside a simulation: once with L = 15 A, and once with the best of 15, 20, 30, 40 A for each map.
+im4d: `auto-mask` as it is, the same call for all maps.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))
+
+from imagic4d_core import fourier, models  # noqa: E402
+from imagic4d_core.automask.modulation import smoothed  # noqa: E402
+from imagic4d_core.io.stack import open_stack, write_stack  # noqa: E402
+from imagic4d_core.jobs.automasking import auto_mask  # noqa: E402
+from imagic4d_core.rng import rng_for  # noqa: E402
+
+PIXEL = 4.0
+LOW_PASS = (15, 20, 30, 40)
+
+
+def smallest_set(density: np.ndarray, part: float = 0.95) -> np.ndarray:
+    """The fewest voxels that hold a part of the mass."""
+    order = np.sort(density, axis=None)[::-1].astype(np.float64)
+    mass = np.cumsum(order)
+    return density >= order[np.searchsorted(mass, part * mass[-1])]
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Overlap of two sets."""
+    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
+
+
+def tolerant(a: np.ndarray, truth: np.ndarray) -> float:
+    """Dice where voxels next to the border of the truth do not count."""
+    near = ndimage.binary_dilation(truth) & ~ndimage.binary_erosion(truth)
+    return dice(np.where(near, truth, a), truth)
+
+
+def best_threshold(x: np.ndarray, truth: np.ndarray) -> float:
+    """Threshold of the largest Dice."""
+    order = np.argsort(x, axis=None)[::-1]
+    hits = np.cumsum(truth.ravel()[order])
+    k = int(np.argmax(2 * hits / (np.arange(1, hits.size + 1) + truth.sum())))
+    return float(x.ravel()[order[k]] + x.ravel()[order[min(k + 1, x.size - 1)]]) / 2
+
+
+def run(*words: object, folder: str) -> None:
+    """Run a program of RELION."""
+    subprocess.run([str(w) for w in words], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def read(path: Path) -> np.ndarray:
+    """One volume."""
+    with open_stack(path) as stack:
+        return stack.read_volumes()[0]
+
+
+def relion_mask(folder: str, low: int, truth: np.ndarray) -> np.ndarray:
+    """RELION's mask of x.mrc with the best threshold."""
+    run("relion_image_handler", "--i", "x.mrc", "--o", "low.mrc", "--lowpass", low, "--angpix", PIXEL, folder=folder)
+    level = best_threshold(read(Path(folder) / "low.mrc"), truth)
+    words = ("--i", "x.mrc", "--o", "m.mrc", "--lowpass", low, "--angpix", PIXEL, "--ini_threshold", f"{level:.9g}")
+    run("relion_mask_create", *words, folder=folder)
+    return read(Path(folder) / "m.mrc") > 0.5
+
+
+def one(box: int, seed: int, snr: float) -> dict:
+    """All methods on one map."""
+    density = models.volume(models.random_family(seed, 1, box)[0], box)
+    noise = rng_for(seed, "benchmark/auto-mask", int(1000 * snr)).standard_normal(density.shape).astype(np.float32)
+    seen = smoothed(fourier.rfftn(density, 3), density.shape, 1.0)
+    truths = {"envelope": smallest_set(seen), "density": smallest_set(density)}
+    row: dict = {"box": box, "seed": seed, "snr": snr}
+    with tempfile.TemporaryDirectory() as folder:
+        x = density + noise * density.std() / np.sqrt(snr)
+        write_stack(f"{folder}/x.mrc", x[None], pixel_size=PIXEL)
+        done = auto_mask(f"{folder}/x.mrc", f"{folder}/ours.mrc", falloff=0.0)
+        ours = read(Path(folder) / "ours.mrc") > 0.5
+        row["percent"], row["scale"] = done.masks[0].percent, done.masks[0].resolution
+        for name, truth in truths.items():
+            masks = {low: relion_mask(folder, low, truth) for low in LOW_PASS}
+            row[name] = {
+                "ours": dice(ours, truth), "ours_1": tolerant(ours, truth),
+                "relion15": dice(masks[15], truth), "relion15_1": tolerant(masks[15], truth),
+                "relion": max(dice(m, truth) for m in masks.values()),
+                "relion_1": max(tolerant(m, truth) for m in masks.values()),
+            }  # fmt: skip
+    return row
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=100)
+    parser.add_argument("--boxes", default="48,64,65")
+    parser.add_argument("--snr", default="0.01,0.03,0.1,0.3,1")
+    parser.add_argument("--json", help="write all rows")
+    args = parser.parse_args()
+    rows = []
+    for snr in map(float, args.snr.split(",")):
+        mine = []
+        for box in map(int, args.boxes.split(",")):
+            for seed in range(args.first_seed, args.first_seed + args.seeds):
+                mine.append(one(box, seed, snr))
+                print(".", end="", file=sys.stderr, flush=True)
+        rows += mine
+        for truth in ("envelope", "density"):
+            get = {k: np.array([r[truth][k] for r in mine]) for k in mine[0][truth]}
+            text = " | ".join(f"{get[k].mean():.3f}" for k in ("ours", "relion15", "relion", "ours_1", "relion15_1", "relion_1"))
+            won = f"{(get['ours'] > get['relion15']).sum()}, {(get['ours'] > get['relion']).sum()} of {len(mine)}"
+            print(f"| {truth} | {snr:g} | {text} | {get['ours'].min():.3f} | {won} |", flush=True)
+    if args.json:
+        Path(args.json).write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
