@@ -151,7 +151,7 @@ def refine(query, inv_query, q_number, centres, inv, number, top, arg, heights, 
     """
     m, k = top.shape
     for i in range(m):
-        last = float(top[i, k - 1])
+        last = np.float64(top[i, k - 1])
         bound[i] = last - SLACK * abs(last) if last != np.inf else np.inf
         kept = 0
         for s in range(k):

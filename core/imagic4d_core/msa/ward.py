@@ -26,7 +26,7 @@ from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 #: Columns in a block, queries in a task.
 WIDTH, TASK = 512, 256
 #: Clusters that each list holds.
-DEPTH = 8
+DEPTH = 16
 
 
 @dataclass
