@@ -20,7 +20,7 @@ from imagic4d_core.msa.classes import Classes, describe
 from imagic4d_core.msa.coordinates import factor_count, read_coordinates
 from imagic4d_core.msa.moving import PASSES, move_elements
 from imagic4d_core.msa.tree import Tree, load_tree, save_tree
-from imagic4d_core.msa.ward import ward
+from imagic4d_core.msa.ward import ward, warmup
 from imagic4d_core.parallel import SERIAL, Comm, warm_first
 
 #: Objects whose headers are read at a time.
@@ -217,14 +217,6 @@ def msa_classify(
             _write_headers(stack, first, rows, images_out, overwrite)
         comm.barrier()
     return summary
-
-
-def warmup() -> None:
-    """Compile the kernels of classification."""
-    x = np.arange(24.0).reshape(12, 2) ** 1.5
-    tree, _ = ward(x, threads=1)
-    ward(np.ones((12, 2)), threads=1)
-    move_elements(x, tree.cut(3), 3, threads=1)
 
 
 def _check_targets(targets: Sequence[str | os.PathLike], picture: str | None, overwrite: bool, comm: Comm) -> None:

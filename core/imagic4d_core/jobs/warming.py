@@ -10,7 +10,7 @@ from typing import Any
 
 import imagic4d_core
 
-PACKAGES = ("kernels", "forward", "recon", "angrec", "resample")
+PACKAGES = ("kernels", "forward", "recon", "angrec", "msa", "resample")
 
 
 @dataclass

@@ -284,3 +284,9 @@ def _search(
             arg[rows], listed[rows], bound[rows] = found, heights, limit
             work.exact += exact
     work.searches += len(wanted)
+
+
+def warmup() -> None:
+    """Compile the kernels of classification."""
+    ward(np.arange(24.0).reshape(12, 2) ** 1.5, threads=1)
+    ward(np.ones((24, 2)), depth=2, threads=1)
