@@ -3,13 +3,13 @@
 
     python benchmarks/auto_mask.py [--seeds 10] [--boxes 48,64,65] [--snr 0.01,0.03,0.1,0.3,1] [--json FILE]
 
-Maps: blob models (core/imagic4d_core/models.py) on a grid of 4 A per pixel plus white noise; SNR = variance of the signal over
-variance of the noise, whole box. Truth: the smallest set of voxels that holds 95 % of the mass, (a) of the noise-free density seen
-with a blur of one voxel (s.d.), (b) of the noise-free density itself. Dice = 2 |A and B| / (|A| + |B|); "1 voxel" does not count
-voxels next to the border of the truth.
+Maps: blob models (core/imagic4d_core/models.py) on a grid of 4 A per pixel plus white noise; SNR = variance of the signal
+over variance of the noise, whole box. Truth: the smallest set of voxels that holds 95 % of the mass, "envelope": of the noise-free
+density seen with a blur of one voxel (s.d.), "density": of the noise-free density itself. Dice = 2 |A and B| / (|A| + |B|); the
+second three columns do not count voxels next to the border of the truth.
 
-RELION: `relion_mask_create --lowpass L --ini_threshold T` with the threshold T that is best for that very map and that truth, which
-nobody can know outside a simulation: once with L = 15 A, and once with the best of 15, 20, 30, 40 A for each map.
+RELION: `relion_mask_create --lowpass L --ini_threshold T` with the threshold T that is best for that very map and that truth,
+which nobody can know outside a simulation: once with L = 15 A, and once with the best of 15, 20, 30, 40 A for each map.
 im4d: `auto-mask` as it is, the same call for all maps.
 """
 
@@ -25,11 +25,11 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))
 
-from imagic4d_core import fourier, models  # noqa: E402
-from imagic4d_core.automask.modulation import smoothed  # noqa: E402
-from imagic4d_core.io.stack import open_stack, write_stack  # noqa: E402
-from imagic4d_core.jobs.automasking import auto_mask  # noqa: E402
-from imagic4d_core.rng import rng_for  # noqa: E402
+from imagic4d_core import fourier, models
+from imagic4d_core.automask.modulation import smoothed
+from imagic4d_core.io.stack import open_stack, write_stack
+from imagic4d_core.jobs.automasking import auto_mask
+from imagic4d_core.rng import rng_for
 
 PIXEL = 4.0
 LOW_PASS = (15, 20, 30, 40)

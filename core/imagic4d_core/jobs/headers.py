@@ -282,7 +282,7 @@ def set_headers(
                 found = value(**hw.values_of(h, value.names, objects + 1))
                 if found.dtype.kind == "U":
                     raise UsageError(f"{word}={value.text}: a text is no value for a word that holds numbers")
-                made.append((word, found))
+                made.append((word, found.copy()))  # a bare word is a view of the records
             else:
                 made.append((word, value))
         for word, result in made:
