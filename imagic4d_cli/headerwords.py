@@ -41,8 +41,8 @@ WORDS: dict[str, str] = {
     "header wipe": "Written: those that are named.",
     "header plt-out": f"Read: those that are named. {_NONE}.",
     "header plt-in": "Written: those that are named.",
-    "header takeover": "Read: of POSES 65 to 67, 51, 57, 80, 81, 58 and scores (50, 82 to 88, 105); 108 (class), 92 and 116 to 118 with --from "
-    "class-sums. Written: the pose words; 92 and 116 to 118 are cleared where moves were composed with the pose.",
+    "header takeover": "Read: of POSES 65 to 67, 51, 57, 80, 81, 58 and scores (50, 82 to 88, 105); 108 (class), 92 and 116 to "
+    "118 with --from class-sums. Written: the pose words; 92 and 116 to 118 are cleared where moves were composed with the pose.",
     "validate": f"Read: all. {_NONE}.",
     "simulate": f"Read: 123 (pixel size). Written: {_POSE}, 25 to 27, 101, 102 with --ctf, 123.",
     "compare": f"Read: {_POSE}, 58 (active). {_NONE}.",
