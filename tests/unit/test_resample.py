@@ -12,6 +12,7 @@ from imagic4d_core.errors import UsageError
 from imagic4d_core.geometry.moves import Moves
 from imagic4d_core.kernels import resample as kernels
 from imagic4d_core.resample.move import affine, array_axes, coefficients, move, reflect
+from imagic4d_core.resample.shift import shift
 from imagic4d_core.resample.window import cut, edge_mean, sides
 from imagic4d_core.resample.zoom import bin_axis, plan, zoom
 from imagic4d_core.rng import rng_for
@@ -45,6 +46,23 @@ def test_affine_is_scipys(box, method, dtype):
         # scipy's spline of an axis of one or two pixels is another one
         if method != "spline" or min(box) > 2:
             np.testing.assert_allclose(got[k], want, atol=1e-5 if dtype == np.float32 else 1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("method", ["nearest", "bilinear", "spline"])
+@pytest.mark.parametrize("box", [*BOXES, (3, 40)])
+@pytest.mark.parametrize("far", [1.0, 20.0])
+def test_shifts_are_those_of_the_kernels(box, method, dtype, far):
+    d = len(box)
+    data = noise(3, *box, dtype=dtype)
+    distance = rng_for(5, "shift").uniform(-2, 2, d) * far
+    if d == 3:
+        distance[1] = 0.0
+    levels = np.array([0.5, -1.0, 3.0])
+    want = affine(data, np.tile(np.eye(d), (3, 1, 1)), np.tile(-distance, (3, 1)), box, method, levels)
+    got = shift(data, distance, method, levels)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, want, atol=2e-6 if dtype == np.float32 else 1e-7)
 
 
 @pytest.mark.parametrize("box", [(3, 3), (4, 9), (30, 17), (6, 7, 20)])

@@ -203,23 +203,31 @@ def centre_of_mass(
         Array axes; 0 where nothing is above the level.
     """
     n, box = len(data), data.shape[1:]
-    d = len(box)
-    spread = (slice(None), *(None,) * d)
-    mass = np.maximum(data - np.broadcast_to(np.asarray(level, np.float32), (n,))[spread], 0)
-    x = [np.arange(k, dtype=np.float64) - k // 2 for k in box]
-    shift = _moment(mass, x)
+    levels = np.broadcast_to(np.asarray(level, np.float32), (n,))
+    shift = np.stack([_moments(one, base, None, np.zeros(len(box))) for one, base in zip(data, levels, strict=True)])
     for _ in range(iterations if radius is not None else 0):
-        near = sum(np.square(x[a].reshape([-1 if i == a else 1 for i in range(d)])[None] + shift[:, a][spread]) for a in range(d))
-        shift = _moment(mass * (near <= radius**2), x)  # type: ignore[operator]
+        shift = np.stack([_moments(one, base, radius, s) for one, base, s in zip(data, levels, shift, strict=True)])
     return shift
 
 
-def _moment(mass: NDArray, x: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    d = len(x)
-    out = np.empty((len(mass), d))
-    total = None
-    for a in range(d):
-        line = mass.sum(axis=tuple(i + 1 for i in range(d) if i != a), dtype=np.float64)
-        total = line.sum(1) if total is None else total
-        out[:, a] = -(line @ x[a]) / np.where(total > 0, total, 1.0)
-    return out
+def _moments(one: NDArray, level: np.float32, radius: float | None, shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shift to the centre of mass of one object, of what is inside a radius around the centre that `shift` gives."""
+    planes = one.reshape(-1, *one.shape[-2:])
+    x = [np.arange(k, dtype=np.float64) - k // 2 for k in one.shape]
+    near = [np.square(c + s) for c, s in zip(x, shift, strict=True)]
+    down, right, deep = np.zeros(one.shape[-2]), np.zeros(one.shape[-1]), np.zeros(len(planes))
+    for z, plane in enumerate(planes):  # a section at a time stays in the cache
+        mass = plane - level
+        np.maximum(mass, 0, out=mass)
+        if radius is not None:
+            flat = near[-2][:, None] + near[-1]
+            mass *= flat + (near[0][z] if one.ndim == 3 else 0.0) <= radius**2
+        lines = mass.sum(1, dtype=np.float64)
+        down += lines
+        right += mass.sum(0, dtype=np.float64)
+        deep[z] = lines.sum()
+    total = deep.sum()
+    if not total > 0:
+        return np.zeros(one.ndim)
+    sums = [down, right] if one.ndim == 2 else [deep, down, right]
+    return np.array([-(line @ c) / total for line, c in zip(sums, x, strict=True)])

@@ -10,6 +10,8 @@ from imagic4d_core.errors import MismatchError
 from imagic4d_core.geometry.moves import Moves
 from imagic4d_core.parallel import map_blocks
 from imagic4d_core.resample.shear import shear_move
+from imagic4d_core.resample.shift import can_shift
+from imagic4d_core.resample.shift import shift as shifted
 from imagic4d_core.resample.window import cut, fill_levels
 
 METHODS = ("spline", "bilinear", "nearest", "fourier")
@@ -131,6 +133,11 @@ def move(data: NDArray, moves: Moves, *, method: str = "spline", fill: float | s
     out = np.empty_like(data)
     for i in np.flatnonzero(easy):
         out[i] = cut(data[i : i + 1], box, [n // 2 - round(k) for n, k in zip(box, shift[i], strict=True)], levels[i])[0]
+    if can_shift(box, method):
+        still = ~easy & (np.abs(matrix - np.eye(ndim)) < 1e-12).all((1, 2))
+        for part in _alike(shift, np.flatnonzero(still)):
+            out[part] = shifted(data[part], shift[part.start], method, levels[part])
+        easy |= still
     rest = np.flatnonzero(~easy)
     if not len(rest):
         return out
@@ -144,3 +151,14 @@ def move(data: NDArray, moves: Moves, *, method: str = "spline", fill: float | s
     chosen = data if len(rest) == len(data) else data[rest]
     out[rest] = affine(chosen, back, offset, box, method, levels[rest], threads)
     return out
+
+
+def _alike(shift: NDArray[np.float64], index: NDArray[np.intp]) -> list[slice]:
+    """Runs of neighbours with the same shift."""
+    parts: list[slice] = []
+    for i in index:
+        if parts and parts[-1].stop == i and (shift[i] == shift[i - 1]).all():
+            parts[-1] = slice(parts[-1].start, int(i) + 1)
+        else:
+            parts.append(slice(int(i), int(i) + 1))
+    return parts
