@@ -125,6 +125,20 @@ def _spline(lines: int, pixels: int) -> NDArray[np.float32]:
     return (FINE * FINE / (x[:, None] * y)).astype(np.float32)
 
 
+def _enlarged(f: NDArray[np.complexfloating], lines: int, pixels: int) -> NDArray[np.complexfloating]:
+    """Half spectra zero-padded to the fine grid; Nyquist of an even size is shared by both signs, so that pixels keep values."""
+    x, y = lines // 2, pixels // 2 + 1
+    out = np.zeros((len(f), FINE * lines, FINE * pixels // 2 + 1), f.dtype)
+    out[:, : lines - x, :y] = f[:, : lines - x]
+    out[:, FINE * lines - x :, :y] = f[:, lines - x :]
+    if lines % 2 == 0:
+        out[:, FINE * lines - x, :y] *= 0.5
+        out[:, x, :y] = out[:, FINE * lines - x, :y]
+    if pixels % 2 == 0:
+        out[:, :, y - 1] *= 0.5
+    return out
+
+
 def moved(images: NDArray[np.float32], maps: Maps) -> NDArray[np.float32]:
     """Images moved: the output at ``L q + t`` is the image at q.
 
@@ -149,13 +163,14 @@ def moved(images: NDArray[np.float32], maps: Maps) -> NDArray[np.float32]:
     back = maps.inverse()
     centre, fine = np.array([lines // 2, pixels // 2], float), (FINE * lines, FINE * pixels)
     small = fourier.rfftn(images[which].astype(np.float32), 2)
-    big = fourier.crop_rfftn(small, (lines, pixels), fine) * _spline(lines, pixels)
-    coefficients = np.ascontiguousarray(fourier.irfftn(big, fine), np.float32)
+    big = _enlarged(small, lines, pixels) * _spline(lines, pixels)
+    # a sample more on each side, as it stands on the other: the interpolation would take mirror images
+    coefficients = np.pad(fourier.irfftn(big, fine).astype(np.float32), ((0, 0), (1, 1), (1, 1)), mode="wrap")
     for k, i in enumerate(which):
         image = images[i]
         edge = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
         matrix = back.linear[i]
         # array index of the fine grid for an index of the output
-        offset = FINE * (centre + back.offset[i] - matrix @ centre)
+        offset = 1 + FINE * (centre + back.offset[i] - matrix @ centre)
         cubic2(coefficients[k], out[i], np.ascontiguousarray(FINE * matrix), offset, np.float32(edge.mean(dtype=np.float64)))
     return out
