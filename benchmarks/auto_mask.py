@@ -4,9 +4,9 @@
     python benchmarks/auto_mask.py [--seeds 10] [--boxes 48,64,65] [--snr 0.01,0.03,0.1,0.3,1] [--json FILE]
 
 Maps: blob models (core/imagic4d_core/models.py) on a grid of 4 A per pixel plus white noise; SNR = variance of the signal
-over variance of the noise, whole box. Truth: the smallest set of voxels that holds 95 % of the mass, "envelope": of the noise-free
-density seen with a blur of one voxel (s.d.), "density": of the noise-free density itself. Dice = 2 |A and B| / (|A| + |B|); the
-second three columns do not count voxels next to the border of the truth.
+over variance of the noise, whole box. Truth: the smallest set of voxels that holds 95 % of the mass, "envelope": of the
+noise-free density seen with a blur of one voxel (s.d.), "density": of the noise-free density itself. Dice is
+2 |A and B| / (|A| + |B|); the second three columns do not count voxels next to the border of the truth.
 
 RELION: `relion_mask_create --lowpass L --ini_threshold T` with the threshold T that is best for that very map and that truth,
 which nobody can know outside a simulation: once with L = 15 A, and once with the best of 15, 20, 30, 40 A for each map.
