@@ -276,6 +276,30 @@ def set_geometry(
         h[name] = 0
 
 
+def add_history(h: NDArray, text: str) -> None:
+    """Append a line to the coded history (word 200), in place; the oldest lines go where 228 characters do not hold all.
+
+    A line that is the last one already is not repeated. Lines are separated by semicolons.
+
+    Parameters
+    ----------
+    h : ndarray, shape (n,), `HEADER_DTYPE`
+    text : str
+        Made ASCII, and 72 characters at most.
+    """
+    room = HEADER_DTYPE["HISTORY"].itemsize
+    line = text.encode("ascii", "replace").replace(b";", b",")[:72]
+    for old in np.unique(h["HISTORY"]):
+        parts = [p for p in bytes(old).strip(b"\0 ").split(b";") if p]
+        if parts[-1:] != [line]:
+            parts.append(line)
+        while len(b";".join(parts)) > room:
+            parts.pop(0)
+        new = b";".join(parts)
+        if new != bytes(old).rstrip(b"\0 "):
+            h["HISTORY"][h["HISTORY"] == old] = new.ljust(room)
+
+
 def to_bytes(h: NDArray) -> NDArray[np.uint8]:
     """Records as they stand in a file, character words padded with blanks.
 

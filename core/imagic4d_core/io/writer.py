@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from imagic4d_core import __version__
 from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputError
 from imagic4d_core.io import atomic, eman, imagic, mrc, spider, star
 from imagic4d_core.io import header as hdr
@@ -95,6 +96,8 @@ class StackWriter:
         #: per image: mean, variance, minimum, maximum; 1 = written, statistics known, 2 = copied, keep the header's;
         #: 1 = header written, 2 = with its statistics
         self._seen = np.zeros((self.n_images, 6))
+        #: line for word 200 of the headers
+        self.history = ""
         #: MRC header statistics (minimum, maximum, mean, rms) to keep where densities were copied byte by byte
         self.statistics: tuple[float, float, float, float] | None = None
         names, self._created = self._on_root(lambda: (self._make_temps(), hdr.creation_time()))
@@ -244,6 +247,8 @@ class StackWriter:
         raw = hdr.to_bytes(records)
         h = raw.view(hdr.HEADER_DTYPE)[:, 0]
         self._geometry(h, start)
+        if self.history:
+            hdr.add_history(h, self.history)
         self._fill(h, start)
         self._write_records(raw, start)
 
@@ -324,6 +329,8 @@ class StackWriter:
             h = self._read_records(start, stop)
             if (seen[start:stop, 5] == 0).any():
                 self._geometry(h, start)
+                if self.history:
+                    hdr.add_history(h, self.history)
             self._fill(h, start)
             self._write_records(hdr.to_bytes(h), start)
 
@@ -417,7 +424,7 @@ def create_stack(
     path: str | os.PathLike, objects: int, sections: int, lines: int, pixels: int, *, pixel_size: float | None = None,
     overwrite: bool = False, comm: Any = SERIAL, dtype: DTypeLike = np.float32, rows: str = "centre",
     type_word: str | None = None, nblocks: int = 1, origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    volumes: bool | None = None,
+    volumes: bool | None = None, history: str = "",
 ) -> StackWriter:  # fmt: skip
     """Begin to write a stack of images (`sections` 1) or volumes.
 
@@ -446,6 +453,8 @@ def create_stack(
         MRC ORIGIN, angstrom.
     volumes : bool, optional
         Whether objects are volumes; by default those of more than one section.
+    history : str
+        What made the images; goes, with the version, into word 200 of their headers.
 
     Raises
     ------
@@ -453,7 +462,10 @@ def create_stack(
         The file exists, its folder is missing or cannot be written, or the format is not written.
     """
     shape = (objects, sections, lines, pixels)
-    return StackWriter(path, shape, pixel_size, overwrite, comm, np.dtype(dtype), rows, type_word, nblocks, origin, volumes)
+    out = StackWriter(path, shape, pixel_size, overwrite, comm, np.dtype(dtype), rows, type_word, nblocks, origin, volumes)
+    if history:
+        out.history = f"im4d-{__version__}:{history}"
+    return out
 
 
 def copy_range(

@@ -159,7 +159,7 @@ class Images:
         box = self.pixels.lines
         with create_stack(
             dst, self.n, 1, box, box, pixel_size=self.images.pixel_size, overwrite=overwrite, comm=comm,
-            nblocks=self.images.nblocks,
+            nblocks=self.images.nblocks, history="aligned",
         ) as out:  # fmt: skip
 
             def block(span: tuple[int, int]) -> tuple[NDArray[np.int64], Aligned]:

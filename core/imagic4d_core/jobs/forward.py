@@ -110,7 +110,9 @@ def forward(
         r_max = shells_of(max_frequency, box, volumes.pixel_size)
         count = len(source)
         tasks = [part for v in range(-1, len(known)) for part in _chunks(np.flatnonzero(source == v), batch_size(box))]
-        with create_stack(dst, count, 1, box, box, pixel_size=volumes.pixel_size, overwrite=overwrite, comm=comm) as out:
+        with create_stack(
+            dst, count, 1, box, box, pixel_size=volumes.pixel_size, overwrite=overwrite, comm=comm, history="forward"
+        ) as out:
             mine = tasks[comm.rank :: comm.size]
             done = 0
             for v, group in itertools.groupby(mine, key=lambda index: int(source[index[0]])):

@@ -95,7 +95,7 @@ def threed_test(
     models = random_family(seed, number, size, related)
     target = check_new(blobs_path(output), overwrite)
     volumes = np.empty((number, size, size, size), np.float32)
-    with create_stack(output, number, size, size, size, pixel_size=pixel, overwrite=overwrite) as out:
+    with create_stack(output, number, size, size, size, pixel_size=pixel, overwrite=overwrite, history="threed-test") as out:
         for k, model in enumerate(models):
             volumes[k] = volume(model, size)
             out.write_volumes(k, volumes[k])

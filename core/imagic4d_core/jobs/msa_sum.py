@@ -153,7 +153,7 @@ def msa_sum(
         writers = [
             create_stack(
                 name, len(chosen), stack.sections, stack.lines, stack.pixels, pixel_size=stack.pixel_size, overwrite=overwrite,
-                comm=comm, volumes=stack.is_volumes,
+                comm=comm, volumes=stack.is_volumes, history="msa sum",
             )
             for name in files
         ]  # fmt: skip

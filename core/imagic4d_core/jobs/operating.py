@@ -188,7 +188,7 @@ def operate(
             statistics.use()
         with create_stack(
             dst, objects, sections, new[-2], new[-1], pixel_size=size, overwrite=overwrite, comm=comm, dtype=dtype,
-            volumes=volumes, nblocks=stack.nblocks,
+            volumes=volumes, nblocks=stack.nblocks, history=what,
         ) as writer:  # fmt: skip
 
             def block(span: tuple[int, int]) -> None:

@@ -106,7 +106,9 @@ def prepare(
                 max_shift=in_pixels(max_shift, box), comm=comm, threads=n_threads,
             )  # fmt: skip
         constant = 0
-        with create_stack(dst, n, 1, box, box, pixel_size=images.pixel_size, overwrite=overwrite, comm=comm) as out:
+        with create_stack(
+            dst, n, 1, box, box, pixel_size=images.pixel_size, overwrite=overwrite, comm=comm, history="prepare"
+        ) as out:
 
             def write(block: tuple[int, int]) -> int:
                 a, b = block

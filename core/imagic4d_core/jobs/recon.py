@@ -193,9 +193,13 @@ def recon(
             for path in output_paths(images_out):
                 check_new(path, overwrite)
 
+        made = f"recon {method}"
+
         def create(path: str | Path, count: int, sections: int) -> StackWriter:
             return outputs.enter_context(
-                create_stack(path, count, sections, box, box, pixel_size=images.pixel_size, overwrite=overwrite, comm=comm)
+                create_stack(
+                    path, count, sections, box, box, pixel_size=images.pixel_size, overwrite=overwrite, comm=comm, history=made
+                )
             )
 
         r_max = shells_of(max_frequency, box, images.pixel_size)

@@ -142,7 +142,9 @@ def simulate(
     sigma = simulation.noise_level(recipe, source.project, source.box, source.pixel_size)
     box = source.box
 
-    with create_stack(output, images, 1, box, box, pixel_size=source.pixel_size, overwrite=overwrite, comm=comm) as out:
+    with create_stack(
+        output, images, 1, box, box, pixel_size=source.pixel_size, overwrite=overwrite, comm=comm, history=f"simulate seed {seed}"
+    ) as out:
 
         def make(block: tuple[int, int]) -> int:
             start, stop = block

@@ -125,8 +125,9 @@ def make_test(
     sections = box[0] if unit == "volumes" else 1
     title = f"{pattern} of {' x '.join(map(str, box))}"
     with create_stack(
-        dst, count, sections, *box[-2:], pixel_size=pixel_size, overwrite=overwrite, comm=comm, volumes=unit == "volumes"
-    ) as out:
+        dst, count, sections, *box[-2:], pixel_size=pixel_size, overwrite=overwrite, comm=comm, volumes=unit == "volumes",
+        history=f"test {pattern}",
+    ) as out:  # fmt: skip
 
         def block(span: tuple[int, int]) -> None:
             for k in range(*span):
@@ -156,10 +157,10 @@ def _from_atoms(
     middle = atoms.centre
     reach = np.abs(atoms.place - middle).max(axis=0) + finest
     outside = int((reach[[2, 1, 0]] > np.array(box) / 2 * pixel_size).any())
-    origin = middle - np.array([pixels // 2, (lines - 1) // 2, sections // 2]) * pixel_size
+    origin = middle - np.array([pixels // 2, lines // 2, sections // 2]) * pixel_size
     with create_stack(
         dst, count, sections, lines, pixels, pixel_size=pixel_size, overwrite=overwrite, comm=comm, volumes=True,
-        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
+        origin=(float(origin[0]), float(origin[1]), float(origin[2])), history="threed-test model",
     ) as out:  # fmt: skip
         if comm.rank == 0:
             map_ = density(atoms, (sections, lines, pixels), pixel_size, finest, b_factors=use_b_factors,
