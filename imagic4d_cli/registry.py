@@ -64,6 +64,7 @@ TABLE: dict[str, Entry] = {
     "msa classify": Entry(
         _C + "msa_classify:cli", "MSA", "Classify images or volumes by their MSA coordinates.", ("msa-classify",)
     ),
+    "msa plot": Entry(_C + "msa_plot:cli", "MSA", "Draw eigenimages, eigenvalues, factor maps and dendrograms."),
     "msa sum": Entry(_C + "msa_sum:cli", "MSA", "Average the members of each class.", ("msa-sum", "classum")),
     "mra": Entry(
         _C + "mra:cli",

@@ -15,7 +15,7 @@ from imagic4d_core.io.stack import Stack, open_stack, read_stack
 from imagic4d_core.io.writer import output_format, output_paths
 from imagic4d_core.msa import coordinates as heads
 from imagic4d_core.msa import model as files
-from imagic4d_core.msa.noise import noise_edge
+from imagic4d_core.msa.noise import LEAST, noise_edge
 from imagic4d_core.msa.solve import Solution, block_size, solve
 from imagic4d_core.msa.space import Source, Space, mask_index
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, thread_count
@@ -44,8 +44,11 @@ class MsaRun:
             f"  the factors hold {sum(percent):.2f} % of the variance; the first: "
             + ", ".join(f"{p:.2f}" for p in percent[:6]) + " %",
         ]  # fmt: skip
-        if edge["factors"] and edge["more_needed"]:
-            out.append(f"  all or nearly all factors ({edge['factors']} or more) are above the noise: ask for more eigenimages")
+        if len(d.get("spectrum", values)) <= LEAST:
+            out.append("  too few eigenvalues to tell signal from noise")
+        elif edge["more_needed"] or edge["factors"] > len(values):
+            more = "" if edge["more_needed"] else f", {edge['factors']} in all"
+            out.append(f"  all {len(values)} factors are above the noise{more}: ask for more eigenimages")
         else:
             held = sum(percent[: edge["factors"]])
             out.append(f"  {edge['factors']} factors are above the noise (eigenvalue {edge['edge']:.4g}), with {held:.2f} %")
