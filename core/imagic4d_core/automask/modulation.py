@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core import fourier
-from imagic4d_core.filters.band import multiply_radial
+from imagic4d_core.filters.band import Band, filtered, multiply_radial
 
 F32 = NDArray[np.float32]
 
@@ -77,8 +77,9 @@ def background(x: NDArray) -> Background:
         rest = values[values != middle]
         values = rest if rest.size > 0.02 * x.size else values
     mean = float(np.median(values))
-    below = values[values <= mean].astype(np.float64) - mean
-    sd = float(np.sqrt(np.mean(below**2))) if below.size else 0.0
+    # the object lies on one side of the middle: the other side is nearer to the truth
+    sides = (values[values <= mean], values[values >= mean])
+    sd = min(float(np.sqrt(np.mean((side.astype(np.float64) - mean) ** 2))) for side in sides)
     for _ in range(50):
         part = values[np.abs(values - mean) <= 2.0 * sd]
         if not part.size or sd == 0:
@@ -92,17 +93,13 @@ def background(x: NDArray) -> Background:
     return Background(mean, max(sd, 1e-5 * float(np.abs(values - mean).max(initial=0.0)), 1e-30))
 
 
-def smoothed(spectrum: NDArray, shape: tuple[int, ...], scale: float, low: float | None = None) -> F32:
-    """An object from its half spectrum, low-passed by a Gaussian of `scale` pixels and high-passed at `low` of Nyquist."""
-    part = spectrum.copy()
+def smoothed(spectrum: NDArray, shape: tuple[int, ...], scale: float) -> F32:
+    """An object from its half spectrum, low-passed by a Gaussian of `scale` pixels."""
 
     def curve(f: NDArray) -> NDArray:
-        out = np.exp(np.square(f) * np.float32(-0.5 * (np.pi * scale) ** 2))
-        if low:
-            out *= 1.0 - np.exp(np.square(f / np.float32(low)) * np.float32(-np.log(2.0)))
-        return out
+        return np.exp(np.square(f) * np.float32(-0.5 * (np.pi * scale) ** 2))
 
-    return fourier.irfftn(multiply_radial(part, shape, curve), shape)
+    return fourier.irfftn(multiply_radial(spectrum.copy(), shape, curve), shape)
 
 
 def _one_sided(x: F32, ground: Background, contrast: str, dark: bool) -> F32:
@@ -118,9 +115,7 @@ def _is_dark(x: F32, ground: Background) -> bool:
     return float((np.minimum(z + 2, 0) ** 2).sum(dtype=np.float64)) > float((np.maximum(z - 2, 0) ** 2).sum(dtype=np.float64))
 
 
-def choose_scale(
-    spectrum: NDArray, shape: tuple[int, ...], contrast: str = "auto", low: float | None = None, finest: float = FINEST
-) -> tuple[float, bool]:
+def choose_scale(spectrum: NDArray, shape: tuple[int, ...], contrast: str = "auto", finest: float = FINEST) -> tuple[float, bool]:
     """The smallest scale at which the object stands out well enough, and whether the object is dark.
 
     Scales grow by a fourth root of 2 from `finest` until scale times the median of all pixels above `STANDS_OUT` reaches
@@ -129,7 +124,7 @@ def choose_scale(
     """
     scale, last = finest, max(finest, COARSEST * min(n for n in shape if n > 1))
     while True:
-        x = smoothed(spectrum, shape, scale, low)
+        x = smoothed(spectrum, shape, scale)
         ground = background(x)
         dark = contrast == "dark" or (contrast == "auto" and _is_dark(x, ground))
         z = _one_sided(x, ground, contrast, dark)
@@ -165,16 +160,18 @@ def modulation(
     """
     x = np.asarray(data, np.float32)
     shape, d = x.shape, x.ndim
+    if low:  # continued beyond its border, where an uneven background would jump
+        x = filtered(x[None].copy(), d, Band(low=low).curve, padding=1.5)[0]
     spectrum = fourier.rfftn(x, d)
     if high is None:
         finest = FINEST if not pixel_size else max(FINEST, scale_of(min(1.0, 2 * pixel_size / FINEST_ANGSTROM)))
-        scale, dark = choose_scale(spectrum, shape, contrast, low, finest)
+        scale, dark = choose_scale(spectrum, shape, contrast, finest)
         before = BEFORE * scale
     else:
         before = scale_of(high)
         scale = before / BEFORE
         dark = contrast == "dark"
-    y = smoothed(spectrum, shape, before, low)
+    y = smoothed(spectrum, shape, before)
     ground = background(y)
     if high is not None and contrast == "auto":
         dark = _is_dark(y, ground)
