@@ -108,10 +108,10 @@ def _all_windows(
 
 
 def cut(
-    src: str | os.PathLike, dst: str | os.PathLike, *, unit: str = "images", loc: Locations | None = None, box: Sequence[int],
-    at: Sequence[float] | None = None, coordinates: str | os.PathLike | None = None, fill: float | str = "edge",
-    outside: str = "fill", overwrite: bool = False, comm: Comm = SERIAL, threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    src: str | os.PathLike, dst: str | os.PathLike, *, unit: str = "images", loc: Locations | None = None,
+    box: Sequence[int] | None = None, at: Sequence[float] | None = None, coordinates: str | os.PathLike | None = None,
+    fill: float | str = "edge", outside: str = "fill", overwrite: bool = False, comm: Comm = SERIAL,
+    threads: int | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Operated:  # fmt: skip
     """Cut windows; a window larger than the object pads it. Only what is inside windows is read.
 
@@ -140,10 +140,14 @@ def cut(
 
     Raises
     ------
-    UsageError, OutputError
+    UsageError
+        Also: no box.
+    OutputError
     InputError
         Also: a window outside.
     """
+    if box is None:
+        raise UsageError("how large are the windows to be? give --box")
     with open_unit(src, unit, loc) as stack:
         old = box_of(stack)
         ndim = len(old)
