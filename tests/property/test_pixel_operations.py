@@ -40,7 +40,8 @@ def test_a_plane_wave_is_multiplied_by_the_curve(box, seed, edge, low, high):
     wave = np.cos(sum(2 * np.pi * a * x / n for a, x, n in zip(k, grid, box, strict=True))).astype(np.float32)
     f = 2 * np.sqrt(sum((a / n) ** 2 for a, n in zip(k, box, strict=True)))
     band = Band(low, high, edge, remaining=0.25)
-    np.testing.assert_allclose(filtered(wave[None].copy(), len(box), band.curve)[0], float(band.curve(np.float64(f))) * wave, atol=2e-5)
+    found = filtered(wave[None].copy(), len(box), band.curve)[0]
+    np.testing.assert_allclose(found, float(band.curve(np.float64(f))) * wave, atol=2e-5)
 
 
 @pytest.mark.parametrize("edge", EDGES)

@@ -73,7 +73,7 @@ def test_turns_by_right_angles_are_exact(shape, group):
     for g in groups.rotations(group):
         p = np.rint(np.einsum("ij,jabc->iabc", g, np.stack([x, y, z]))).astype(int)
         at = [p[2] + shape[0] // 2, p[0] + shape[1] // 2, p[1] + shape[2] // 2]
-        inside = np.all([(0 <= q) & (q < n) for q, n in zip(at, shape, strict=True)], axis=0)
+        inside = np.all([(q >= 0) & (q < n) for q, n in zip(at, shape, strict=True)], axis=0)
         clipped = [np.clip(q, 0, n - 1) for q, n in zip(at, shape, strict=True)]
         total += np.where(inside, v[tuple(clipped)], 0)
         count += inside

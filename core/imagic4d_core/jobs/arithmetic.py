@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.expression import Expression
 from imagic4d_core.geometry.moves import Moves
-from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.header import TAG
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.operating import Operated, Operation, box_of, open_unit, operate
@@ -151,10 +149,6 @@ def _mirror(axis: str, unit: str) -> tuple[Operation, str]:
             Moves.turns(np.full(n, turn[0])).write(headers, reflect=True)
         else:
             Moves.rotations(*[np.full(n, t) for t in turn]).write(headers, reflect=True)
-        flat = headers.reshape(-1)
-        before = (flat["IM4DTAG"] == TAG) & (flat["MIRRORED"] > 0)
-        Poses.from_headers(flat).into_headers(flat)  # tags the words of our own
-        flat["MIRRORED"] = ~before
         return pixels.mirrored(data, axis)
 
     return run, f"mirrored along {axis}"
