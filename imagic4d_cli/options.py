@@ -69,6 +69,7 @@ def _common(*names: str, **attrs: Any) -> Decorator:
 
 
 overwrite = _common("--overwrite", is_flag=True, help="Replace outputs that exist.")
+dry_run = _common("--dry-run", is_flag=True, help="Say what would be read, written and replaced; change nothing.")
 json = _common("--json", is_flag=True, help="Print the result as one JSON document.")
 threads = _common("--threads", type=click.IntRange(0), metavar="N", help="Threads in a rank; default: its share of the cores.")
 mpi = _common("--mpi/--no-mpi", default=None, help="Use MPI, or not; default: when started by a launcher with several ranks.")
@@ -92,9 +93,9 @@ def stack(*decorators: Decorator) -> Decorator:
 
 reading = stack(json, verbose, quiet, debug)
 """For commands that write nothing."""
-common_serial = stack(overwrite, json, record, threads, verbose, quiet, debug)
+common_serial = stack(overwrite, dry_run, json, record, threads, verbose, quiet, debug)
 """For commands that write, without MPI."""
-common = stack(overwrite, json, record, threads, mpi, verbose, quiet, debug)
+common = stack(overwrite, dry_run, json, record, threads, mpi, verbose, quiet, debug)
 """For commands that write, with MPI."""
 
 # selection and sizes

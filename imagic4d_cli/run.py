@@ -42,6 +42,7 @@ class Run:
         self.json = False
         self.debug = False
         self.record = False
+        self.dry_run = False
         self.threads: int | None = None
         self.mpi: bool | None = None
         self.verbose = 0
@@ -142,6 +143,28 @@ class Run:
         else:
             report.lines(summary, extra)
 
+    def _files(self, ctx: click.Context) -> tuple[list[str], list[str]]:
+        """Input and output files among the parameters."""
+        inputs: list[str] = []
+        outputs: list[str] = []
+        for param in ctx.command.params:
+            value = ctx.params.get(str(param.name))
+            files = value if isinstance(value, tuple) else (value,)
+            if isinstance(param.type, types.FileName):
+                (outputs if param.type is types.TARGET else inputs).extend(f for f in files if isinstance(f, str))
+        return inputs, outputs
+
+    def plan(self, ctx: click.Context) -> None:
+        """Report what the command would do (``--dry-run``); exit code 1 where it would refuse an output."""
+        from imagic4d_core.jobs.planning import plan
+
+        inputs, outputs = self._files(ctx)
+        replaces = ctx.params.get("dst") is None and any(
+            p.name == "dst" and "headers" in str(getattr(p, "help", "")) for p in ctx.command.params
+        )
+        found = plan(inputs, outputs, headers_of=inputs[0] if replaces and inputs else None, overwrite=self.overwrite)
+        self.report(found, ok=not found.refused)
+
     def write_record(self, ctx: click.Context) -> None:
         """Write the record of this call beside its outputs (``--record``)."""
         from imagic4d_core import provenance
@@ -177,9 +200,14 @@ def pass_run(func: Callable[..., None]) -> Callable[..., None]:
     def wrapper(*args: Any, **kwargs: Any) -> None:
         ctx = click.get_current_context()
         run = ctx.ensure_object(Run)
-        if run.start(ctx.command):
-            ctx.invoke(func, run, *args, **kwargs)
-            if run.record and run.rank == 0:
-                run.write_record(ctx)
+        if not run.start(ctx.command):
+            return
+        if run.dry_run:
+            if run.rank == 0:
+                run.plan(ctx)
+            return
+        ctx.invoke(func, run, *args, **kwargs)
+        if run.record and run.rank == 0:
+            run.write_record(ctx)
 
     return wrapper

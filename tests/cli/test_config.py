@@ -68,4 +68,4 @@ def test_missing_file(call):
 
 def test_real_sections_are_known(call):
     for name in registry.TABLE:
-        call(f"[{name}]\n")
+        call(f"[{name.replace(chr(32), chr(46))}]\n")

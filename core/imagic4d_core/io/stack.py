@@ -18,6 +18,7 @@ from imagic4d_core.io import eman, imagic, listing, mrc, spider, star
 from imagic4d_core.io.header import set_geometry
 from imagic4d_core.io.layout import check_finite
 from imagic4d_core.io.locations import Locations, parse_locations, split_spec
+from imagic4d_core.io.nearby import did_you_mean
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.writer import StackWriter, create_stack
 
@@ -44,7 +45,7 @@ def _reader(name: str, rows: str | None) -> Any:
         if not path.is_file():
             if hed.is_file() or img.is_file():
                 return imagic.ImagicFile(name)
-            raise InputError(f"{name}: not found (nor {hed.name} and {img.name}, an IMAGIC pair)")
+            raise InputError(f"{name}: not found (nor {hed.name} and {img.name}, an IMAGIC pair){did_you_mean(name)}")
     try:
         with open(path, "rb") as handle:
             raw = handle.read(1024)
