@@ -42,12 +42,11 @@ def test_nothing_is_done(im4d, files, arguments, code, want, monkeypatch):
     before = state(files)
     done = im4d(*arguments, "--dry-run", "--json", code=code)
     assert fates(done) == want and done.json["dry_run"] is True
-    assert done.json["inputs"][0]["content"] == f"{1 if ',' in arguments[1] else 3} images of 4 x 4 (IMAGIC)".replace(
-        "1 images", "1 image"
-    )
+    content = "1 image of 4 x 4 (IMAGIC)" if "," in arguments[1] else "3 images of 4 x 4 (IMAGIC)"
+    assert done.json["inputs"][0]["content"] == content
     assert state(files) == before
     text = im4d(*arguments, "--dry-run", code=code).stdout
-    assert ("nothing was changed" in text and "(3072 bytes now)" not in text.replace("a.hed", "")) or "a.hed" in text
+    assert "nothing was changed" in text
 
 
 def test_mistakes_are_found_too(im4d, files):
