@@ -1,18 +1,16 @@
 """The 4D scheme to convergence: runs the plan of `jobs.scheme`, keeps a journal, goes on where it was stopped."""
 
-import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagic4d_core.errors import InputError, MismatchError, OutputError
-from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, relaxed, sync_file
+from imagic4d_core.io.atomic import relaxed
+from imagic4d_core.jobs import runfolder
 from imagic4d_core.jobs.chance import Chance, chance
 from imagic4d_core.jobs.moves import moves
-from imagic4d_core.jobs.scheme import SHELLS, Iteration, Settings, finish, frequency_of, plan, script, seed_of, settings
+from imagic4d_core.jobs.runfolder import Iteration
+from imagic4d_core.jobs.scheme import SHELLS, Settings, finish, frequency_of, plan, script, seed_of, settings
 from imagic4d_core.jobs.summary import summarise
 from imagic4d_core.parallel import SERIAL, Comm
 
@@ -109,104 +107,34 @@ def refine(
     UsageError, InputError, MismatchError, OutputError
     """
     folder = Path(rundir)
-    if resume:
-        s = _load(folder)
-        if comm.rank == 0:
-            _tidy(folder)
-        comm.barrier()
-    else:
-        s = settings(
+
+    def given() -> Settings:
+        return settings(
             src, volumes=volumes, iterations=iterations, symmetry=symmetry, start=start, min_images=min_images,
             max_resolution=max_resolution, mask_radius=mask_radius, max_shift=max_shift, leave_out=leave_out, over=over,
             invert=invert, centre=centre, seed=seed,
         )  # fmt: skip
-        if comm.rank == 0:
-            _make_folder(folder, s, overwrite)
-        s = comm.bcast(s)
-    before = os.environ.get("SOURCE_DATE_EPOCH")
-    os.environ["SOURCE_DATE_EPOCH"] = str(s.epoch)
-    try:
+
+    s = runfolder.opened(folder, comm, resume, Settings, given, overwrite, "refine")
+    with runfolder.at_epoch(s.epoch), runfolder.removed_if_useless(folder, resume):
         return _run(s, folder, comm, threads, progress, report)
-    except (InputError, MismatchError):
-        if not resume and not _read_journal(folder):  # the images are of no use: nothing is left behind
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        if before is None:
-            del os.environ["SOURCE_DATE_EPOCH"]
-        else:
-            os.environ["SOURCE_DATE_EPOCH"] = before
-
-
-def _make_folder(folder: Path, s: Settings, overwrite: bool) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        if not overwrite:
-            raise OutputError(
-                f"{folder}: exists and is not empty; give another folder, --resume to go on with it, or --overwrite"
-            )
-        if not (folder / "run.json").exists():
-            raise OutputError(f"{folder}: is not a folder of refine; it is not overwritten")
-        shutil.rmtree(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic_write_json(folder / "run.json", {"schema": 1, **s.__dict__})
-        (folder / "work").mkdir()
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
-
-
-def _tidy(folder: Path) -> None:
-    """Remove what a killed run left half written."""
-    (folder / "work").mkdir(exist_ok=True)
-    discard([*folder.glob(".*.tmp"), *(folder / "work").glob(".*.tmp")])
-
-
-def _load(folder: Path) -> Settings:
-    try:
-        document = json.loads((folder / "run.json").read_text())
-        document.pop("schema")
-        return Settings(**document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: no run to go on with (run.json is missing or damaged); start without --resume") from error
-
-
-def _read_journal(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "journal.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def _run(
     s: Settings, folder: Path, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None, pictures: bool
 ) -> Refined:
     common = {"comm": comm, "threads": threads}
-    journal = comm.bcast(_read_journal(folder) if comm.rank == 0 else None)
-    done = {entry["name"] for entry in journal}
-    total = s.iterations + 3
-    last, converged = "i000", False
-    for it in plan(s):
-        if converged:
-            break
-        if it.name not in done:
-            with relaxed():
-                results = [step.run(folder, **common) for step in it.steps]
-            entry = _entry(it, results, len(journal))
-            if it.converges:
-                a, b = (str(folder / f"work/{n}") for n in it.converges)
-                verdict = moves(f"{a}.hed", f"{b}.hed", halves_before=f"{a}h.hed", halves_after=f"{b}h.hed")
-                entry["converged"] = verdict.converged
-            journal.append(entry)
-            if comm.rank == 0:
-                for path in (folder / "work").glob(f"{it.name}*"):
-                    sync_file(path)
-                atomic_write_text(folder / "journal.jsonl", "".join(json.dumps(e) + "\n" for e in journal), overwrite=True)
-                _clean(folder, keep={it.name, last, "prepared"})
-            comm.barrier()
-        converged = bool(next(e for e in journal if e["name"] == it.name).get("converged"))
-        last = it.name
-        if progress is not None:
-            progress(len(journal), total)
+
+    def entry(it: Iteration, results: list[Any], number: int) -> dict[str, Any]:
+        line = _entry(it, results, number)
+        if it.after:
+            a, b = (str(folder / f"work/{n}") for n in (it.after, it.name))
+            line["converged"] = moves(f"{a}.hed", f"{b}.hed", halves_before=f"{a}h.hed", halves_after=f"{b}h.hed").converged
+        return line
+
+    journal, last, converged = runfolder.loop(
+        plan(s), folder, entry=entry, keep=["prepared"], total=s.iterations + 3, progress=progress, **common
+    )
     for step in finish(s, last):
         step.run(folder, **common)
     with relaxed():
@@ -226,13 +154,6 @@ def _judge(s: Settings, folder: Path, common: dict[str, Any]) -> Chance:
         str(folder / "work/final.hed"), symmetry=s.symmetry, mask_radius=s.mask_radius, max_shift=s.max_shift,
         max_frequency=frequency_of(SHELLS[1], s.box), seed=seed_of(s, 1), near=str(folder / "work/chance"), **common,
     )  # fmt: skip
-
-
-def _clean(folder: Path, keep: set[str]) -> None:
-    """Remove what earlier iterations left; names begin with the iteration's."""
-    for path in sorted((folder / "work").iterdir()):
-        if path.is_file() and not any(path.name.startswith(k) for k in keep):
-            path.unlink()
 
 
 def _entry(it: Iteration, results: list[Any], number: int) -> dict[str, Any]:

@@ -6,11 +6,8 @@ low resolution, with noise lowered to zero), *regroup* (3Ds merged down to the n
 """
 
 import os
-import shlex
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,17 +19,19 @@ from imagic4d_core.jobs.angrec import angrec
 from imagic4d_core.jobs.prepare import prepare
 from imagic4d_core.jobs.recon import recon
 from imagic4d_core.jobs.regroup import regroup
+from imagic4d_core.jobs.runfolder import Iteration, Job, Step, epoch_now
 from imagic4d_core.jobs.takeover import takeover
 from imagic4d_core.units import Frequency, as_fraction
 
-JOBS: dict[str, Callable[..., Any]] = {
-    "prepare": prepare, "recon": recon, "angrec": angrec, "regroup": regroup, "takeover": takeover,
-}  # fmt: skip
-#: Positional arguments of each job, in the order of the command line.
-POSITIONAL = {
-    "prepare": ("src", "dst"), "recon": ("src", "dst"), "angrec": ("src", "dst"), "regroup": ("src", "dst"),
-    "takeover": ("src", "poses_from", "dst"),
-}  # fmt: skip
+_ANCHORS = ("src", "dst", "anchors")
+_SUMS = ("src", "dst", "leave_out", "images_out", "halves", "reprojections")
+JOBS = {
+    "prepare": Job(prepare, "prepare", ("src", "dst"), ("src", "dst")),
+    "recon": Job(recon, "recon", ("src", "dst"), _SUMS),
+    "angrec": Job(angrec, "angrec", ("src", "dst"), _ANCHORS),
+    "regroup": Job(regroup, "regroup", ("src", "dst"), ("src", "dst")),
+    "takeover": Job(takeover, "takeover", ("src", "poses_from", "dst"), ("src", "poses_from", "dst")),
+}
 #: Noise at the start and at the end of annealing, in standard deviations of the scores; share of the iterations with noise.
 NOISE, NOISE_END, NOISE_SHARE = 0.5, 0.03, 0.8
 #: Handicap of crowded views in annealing, as a multiple of the noise.
@@ -44,42 +43,6 @@ POLISH_LIMIT = 0.65
 MASK = 0.85
 #: Annealing starts with more 3Ds than wanted only if each gets so many images.
 FEWEST = 40
-
-
-@dataclass
-class Step:
-    """One call of a job, which is one command of the script."""
-
-    job: str
-    options: dict[str, Any]
-
-    def run(self, folder: Path, **common: Any) -> Any:
-        """Call the job; file names are relative to `folder`."""
-        options = {k: _path(folder, k, v) for k, v in self.options.items()}
-        first = [options.pop(name) for name in POSITIONAL[self.job]]
-        return JOBS[self.job](*first, overwrite=True, **options, **common)
-
-    def command(self) -> str:
-        """The command line that does the same."""
-        words = ["im4d", self.job]
-        options = dict(self.options)
-        words += [str(options.pop(name)) for name in POSITIONAL[self.job]]
-        for name, value in options.items():
-            flag = "--" + name.replace("_", "-")
-            if value is None:
-                continue
-            if isinstance(value, bool):
-                words.append(flag if value else "--no-" + name.replace("_", "-"))
-            else:
-                words += [flag, str(value)]
-        return " ".join(w if w.startswith('"') else shlex.quote(w) for w in [*words, "--overwrite"])
-
-
-_FILES = ("src", "dst", "anchors", "leave_out", "images_out", "halves", "reprojections", "poses_from")
-
-
-def _path(folder: Path, name: str, value: Any) -> Any:
-    return os.path.join(folder, value) if name in _FILES and value is not None and not os.path.isabs(value) else value
 
 
 @dataclass
@@ -106,15 +69,8 @@ class Settings:
     epoch: int
 
 
-@dataclass
-class Iteration:
-    """Steps that end in new poses and new leave-out volumes."""
-
-    name: str
-    stage: str
-    steps: list[Step]
-    facts: dict[str, Any] = field(default_factory=dict)
-    converges: tuple[str, str] | None = None
+def _step(job: str, options: dict[str, Any]) -> Step:
+    return Step(JOBS[job], options)
 
 
 def seed_of(s: Settings, number: int) -> int:
@@ -139,14 +95,14 @@ def plan(s: Settings) -> Iterator[Iteration]:
         options |= {"folds": folds, "seed": seed_of(s, number), "max_frequency": frequency_of(shells, box)}
         if s.leave_out:
             options["leave_out"] = f"work/{name}lo.hed"
-        return Step("recon", options | (extra or {}))
+        return _step("recon", options | (extra or {}))
 
     def anchors(name: str) -> str:
         return f"work/{name}lo.hed" if s.leave_out else f"work/{name}v.hed"
 
     prep = {"src": s.images, "dst": "work/prepared.hed", "centre": s.centre, "invert": s.invert}
     prep |= {"max_shift": s.max_shift, "keep_poses": s.start == "header"}
-    first = Step("prepare", prep)
+    first = _step("prepare", prep)
     anneal = max(4, round(0.62 * s.iterations))
     small = max(4, s.count // (25 * s.volumes))
     least = s.min_images or small
@@ -164,7 +120,10 @@ def plan(s: Settings) -> Iterator[Iteration]:
         search |= {"increment": 12.0} | common | {"max_frequency": frequency_of(SHELLS[1], box), "max_shift": s.max_shift}
         search |= {"refine": False, "seed": 0}
         yield Iteration(
-            "i000", "start", [first, Step("angrec", search), made("i000", SHELLS[1] + 1, number)], {"increment": 12.0, "noise": 0}
+            "i000",
+            "start",
+            [first, _step("angrec", search), made("i000", SHELLS[1] + 1, number)],
+            {"increment": 12.0, "noise": 0},
         )
     last = "i000"
     for i in range(anneal if s.start == "random" else 0):
@@ -179,7 +138,7 @@ def plan(s: Settings) -> Iterator[Iteration]:
         search |= {"seed": seed_of(s, number)}
         facts = {"increment": 15.0, "noise": noise, "shells": shells}
         yield Iteration(
-            name, "anneal", [Step("angrec", search), made(name, shells + 1, number, {"min_images": min(small, least)})], facts
+            name, "anneal", [_step("angrec", search), made(name, shells + 1, number, {"min_images": min(small, least)})], facts
         )
         last = name
     if s.volumes > 1 and s.start == "random":
@@ -188,7 +147,7 @@ def plan(s: Settings) -> Iterator[Iteration]:
         group = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "volumes": s.volumes, **common}
         group |= {"max_frequency": frequency_of(SHELLS[1], box), "max_shift": s.max_shift, "seed": seed_of(s, number)}
         facts = {"increment": 15.0, "noise": 0, "shells": SHELLS[1]}
-        yield Iteration(name, "regroup", [Step("regroup", group), made(name, SHELLS[1] + 3, number)], facts)
+        yield Iteration(name, "regroup", [_step("regroup", group), made(name, SHELLS[1] + 3, number)], facts)
         last = name
     limit = top * box / 2
     for j in range(max(2, s.iterations - anneal)):
@@ -209,8 +168,8 @@ def plan(s: Settings) -> Iterator[Iteration]:
             search |= {"shift_search": "full", "shift_range": 5.0}
         extra = {"min_images": least, "halves": f"work/{name}h.hed"}
         facts = {"increment": search["increment"], "noise": 0, "shells": fine}
-        steps = [Step("angrec", search), made(name, min(box / 2, fine + 4), number, extra)]
-        yield Iteration(name, "polish", steps, facts, (last, name) if fine >= limit - 1e-9 and j > 0 else None)
+        steps = [_step("angrec", search), made(name, min(box / 2, fine + 4), number, extra)]
+        yield Iteration(name, "polish", steps, facts, last if fine >= limit - 1e-9 and j > 0 else None)
         last = name
 
 
@@ -220,7 +179,7 @@ def finish(s: Settings, last: str) -> list[Step]:
     final = {"src": f"work/{last}.hed", "dst": "volumes.hed", **common}
     final |= {"halves": "halves.hed", "reprojections": "reprojections.hed"}
     final |= {"folds": 4, "seed": seed_of(s, 0), "images_out": "work/final.hed"}
-    return [Step("recon", final), Step("takeover", {"src": s.images, "poses_from": "work/final.hed", "dst": "images.hed"})]
+    return [_step("recon", final), _step("takeover", {"src": s.images, "poses_from": "work/final.hed", "dst": "images.hed"})]
 
 
 def script(s: Settings) -> str:
@@ -240,8 +199,8 @@ def script(s: Settings) -> str:
             lines += [f"# {it.stage} {it.name}", *commands, f"last={it.name}"]
             continue
         lines += [f"# {it.stage} {it.name}", 'if [ "$converged" = no ]; then', *(f"  {c}" for c in commands), f"  last={it.name}"]
-        if it.converges:
-            a, b = it.converges
+        if it.after:
+            a, b = it.after, it.name
             check = f"im4d moves work/{a}.hed work/{b}.hed --halves-before work/{a}h.hed --halves-after work/{b}h.hed --check -q"
             lines += [f"  if {check}; then converged=yes; fi"]
         lines.append("fi")
@@ -285,7 +244,6 @@ def settings(src: str, **options: Any) -> Settings:
     max_resolution = options["max_resolution"]
     if max_resolution is not None:
         as_fraction(str(max_resolution), pixel)
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     return Settings(
         images=os.path.abspath(src), volumes=k, iterations=options["iterations"], symmetry=options["symmetry"], start=start,
         min_images=options["min_images"], max_resolution=str(max_resolution or ""), seed=options["seed"],
@@ -293,5 +251,5 @@ def settings(src: str, **options: Any) -> Settings:
         max_shift=0.3 if options["max_shift"] is None else options["max_shift"],
         leave_out=options["leave_out"], over=options["over"],
         invert=options["invert"], centre=options["centre"], box=box, count=count, pixel_size=pixel,
-        epoch=int(epoch) if epoch.isdigit() else int(time.time()),
+        epoch=epoch_now(),
     )  # fmt: skip

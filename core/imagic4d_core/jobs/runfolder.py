@@ -1,0 +1,247 @@
+"""A folder of a run that goes on where it was stopped: steps that are jobs, iterations made of steps, a journal of what is done.
+
+`run.json` holds what decides the result, `journal.jsonl` a line for every iteration that is complete, `work/` its files, whose
+names begin with the iteration's.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from imagic4d_core.errors import InputError, MismatchError, OutputError
+from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, relaxed, sync_file
+from imagic4d_core.parallel import Comm
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the steps of a plan call it.
+
+    Attributes
+    ----------
+    call : callable
+    command : str
+        Its command, ``"msa run"``.
+    positional : tuple of str
+        Parameters that the command takes as arguments, in their order.
+    files : tuple of str
+        Parameters that name files, relative to the folder of the run.
+    flags : mapping of str to str
+        Parameter -> option where the two differ by more than dashes.
+    """
+
+    call: Callable[..., Any]
+    command: str
+    positional: tuple[str, ...]
+    files: tuple[str, ...]
+    flags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Step:
+    """One call of a job, which is one command of a script."""
+
+    job: Job
+    options: dict[str, Any]
+
+    def run(self, folder: Path, **common: Any) -> Any:
+        """Call the job; file names are relative to `folder`."""
+        options = {
+            k: os.path.join(folder, v) if k in self.job.files and v is not None and not os.path.isabs(v) else v
+            for k, v in self.options.items()
+        }
+        first = [options.pop(name) for name in self.job.positional]
+        return self.job.call(*first, overwrite=True, **options, **common)
+
+    def command(self) -> str:
+        """The command line that does the same."""
+        words = ["im4d", *self.job.command.split()]
+        options = dict(self.options)
+        words += [str(options.pop(name)) for name in self.job.positional]
+        for name, value in options.items():
+            flag = self.job.flags.get(name, name.replace("_", "-"))
+            if value is None:
+                continue
+            if isinstance(value, bool):
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+            else:
+                words += [f"--{flag}", ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)]
+        return " ".join(w if w.startswith('"') else shlex.quote(w) for w in [*words, "--overwrite"])
+
+
+@dataclass
+class Iteration:
+    """Steps that are done together; `facts` are for the journal, `after` names the iteration that it is compared with."""
+
+    name: str
+    stage: str
+    steps: list[Step]
+    facts: dict[str, Any] = field(default_factory=dict)
+    after: str | None = None
+
+
+def make(folder: Path, settings: Any, overwrite: bool, owner: str) -> None:
+    """Make the folder of a new run.
+
+    Parameters
+    ----------
+    folder : Path
+    settings : dataclass
+        For run.json.
+    overwrite : bool
+        Replace a folder that holds another run.
+    owner : str
+        The command, for messages.
+
+    Raises
+    ------
+    OutputError
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not overwrite or not folder.is_dir():
+            raise OutputError(
+                f"{folder}: exists and is not empty; give another folder, --resume to go on with it, or --overwrite"
+            )
+        if not (folder / "run.json").exists():
+            raise OutputError(f"{folder}: is not a folder of {owner}; it is not overwritten")
+        shutil.rmtree(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write_json(folder / "run.json", {"schema": 1, **settings.__dict__})
+        (folder / "work").mkdir()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+
+
+def load(folder: Path, kind: Callable[..., T]) -> T:
+    """Settings of a run that is to go on (InputError: there is none)."""
+    try:
+        document = json.loads((folder / "run.json").read_text())
+        document.pop("schema")
+        return kind(**document)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}: no run to go on with (run.json is missing or damaged); start without --resume") from error
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a killed run left half written."""
+    (folder / "work").mkdir(exist_ok=True)
+    discard([*folder.glob(".*.tmp"), *(folder / "work").glob(".*.tmp")])
+
+
+def read_journal(folder: Path) -> list[dict[str, Any]]:
+    """Lines of journal.jsonl, none where there is no such file."""
+    path = folder / "journal.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def opened(
+    folder: Path, comm: Comm, resume: bool, kind: Callable[..., T], settings: Callable[[], T], overwrite: bool, owner: str
+) -> T:
+    """Settings of a run: of one that goes on, its own; of a new one, those given, in a new folder. The same on all ranks."""
+    if resume:
+        s = load(folder, kind)
+        if comm.rank == 0:
+            tidy(folder)
+        comm.barrier()
+        return s
+    s = settings()
+    if comm.rank == 0:
+        make(folder, s, overwrite, owner)
+    return comm.bcast(s)  # type: ignore[no-any-return]
+
+
+def epoch_now() -> int:
+    """The time that a run writes into its headers: SOURCE_DATE_EPOCH, or now."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return int(text) if text.isdigit() else int(time.time())
+
+
+@contextmanager
+def at_epoch(epoch: int) -> Iterator[None]:
+    """All files made inside get this time, whenever the run goes on."""
+    before = os.environ.get("SOURCE_DATE_EPOCH")
+    os.environ["SOURCE_DATE_EPOCH"] = str(epoch)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
+        else:
+            os.environ["SOURCE_DATE_EPOCH"] = before
+
+
+@contextmanager
+def removed_if_useless(folder: Path, resume: bool) -> Iterator[None]:
+    """A new run whose images turn out to be of no use leaves nothing behind."""
+    try:
+        yield
+    except (InputError, MismatchError):
+        if not resume and not read_journal(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def loop(
+    plan: Iterator[Iteration], folder: Path, *, entry: Callable[[Iteration, list[Any], int], dict[str, Any]], keep: Sequence[str],
+    total: int, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None,
+) -> tuple[list[dict[str, Any]], str, bool]:  # fmt: skip
+    """Run a plan, leaving out what the journal says is done, until an entry says ``"converged"``.
+
+    Parameters
+    ----------
+    plan : iterator of Iteration
+    folder : Path
+    entry : callable
+        (iteration, results of its steps, number) -> line of the journal, called on all ranks.
+    keep : sequence of str
+        Beginnings of names in work/ that stay; those of the last two iterations always do.
+    total : int
+        Iterations at most, for `progress`.
+
+    Returns
+    -------
+    journal : list of dict
+    last : str
+        Name of the last iteration.
+    converged : bool
+    """
+    journal = comm.bcast(read_journal(folder) if comm.rank == 0 else None)
+    done = {line["name"] for line in journal}
+    last, converged = "", False
+    for it in plan:
+        if converged:
+            break
+        if it.name not in done:
+            with relaxed():
+                results = [step.run(folder, comm=comm, threads=threads) for step in it.steps]
+            journal.append(entry(it, results, len(journal)))
+            if comm.rank == 0:
+                for path in (folder / "work").glob(f"{it.name}*"):
+                    sync_file(path)
+                atomic_write_text(folder / "journal.jsonl", "".join(json.dumps(e) + "\n" for e in journal), overwrite=True)
+                clean(folder, keep={it.name, *([last] if last else []), *keep})
+            comm.barrier()
+        converged = bool(next(e for e in journal if e["name"] == it.name).get("converged"))
+        last = it.name
+        if progress is not None:
+            progress(len(journal), total)
+    return journal, last, converged
+
+
+def clean(folder: Path, keep: set[str]) -> None:
+    """Remove what earlier iterations left; names begin with the iteration's."""
+    for path in sorted((folder / "work").iterdir()):
+        if path.is_file() and not any(path.name.startswith(k) for k in keep):
+            path.unlink()
