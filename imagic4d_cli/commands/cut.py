@@ -7,7 +7,7 @@ from imagic4d_cli import types
 from imagic4d_cli.pairs import pair
 from imagic4d_cli.run import Run, pass_run
 
-_OUTSIDE = types.Words("fill", "error", "skip")
+_BORDER = types.Words("fill", "error", "skip")
 
 
 @pair("cut", "threed-cut")
@@ -18,11 +18,11 @@ _OUTSIDE = types.Words("fill", "error", "skip")
 @opt.option("--at", type=types.NUMBERS, metavar="X,Y[,Z]", help="Centre of the window, counted from 1; default: the centre.")
 @opt.option("--coordinates", type=types.FileName((".plt", ".txt", ".star")), metavar="FILE", help="Centres of many windows.")
 @opt.fill
-@opt.option("--outside", type=_OUTSIDE, default="fill", help="Windows partly outside: fill them, stop, or leave them out.")
+@opt.option("--border", type=_BORDER, default="fill", help="Windows partly outside: fill them, stop, or leave them out.")
 @opt.common
 @pass_run
 def cli(
-    run: Run, src: str, dst: str, loc: Any, box: Any, at: Any, coordinates: str | None, fill: Any, outside: str, unit: str
+    run: Run, src: str, dst: str, loc: Any, box: Any, at: Any, coordinates: str | None, fill: Any, border: str, unit: str
 ) -> None:
     """Cut windows out of {images}, or pad them.
 
@@ -32,7 +32,7 @@ def cli(
     several {images}; for micrographs also a STAR file with rlnCoordinateX and rlnCoordinateY. Only what lies in the windows is
     read.
 
-    Windows partly outside are filled (--outside fill), and counted in the report; "error" refuses them, "skip" leaves them out.
+    Windows partly outside are filled (--border fill), and counted in the report; "error" refuses them, "skip" leaves them out.
     The density type is kept. Header words written: 16, 17 and 12, the first pixel's place in the old {image}, and 109, its
     location; with coordinates also 70, 71, 72 and 73 (number and centre in the micrograph, location of the micrograph).
 
@@ -40,7 +40,7 @@ def cli(
     [images] Examples:
       im4d cut particles.hed small.hed --box 64
       im4d cut particles.hed padded.hed --box 160,128 --fill mean
-      im4d cut micrograph.mrc particles.hed --coordinates picks.star --box 200 --outside skip
+      im4d cut micrograph.mrc particles.hed --coordinates picks.star --box 200 --border skip
 
     \b
     [volumes] Examples:
@@ -54,5 +54,5 @@ def cli(
     from imagic4d_core.jobs.cutting import cut
 
     run.report(
-        cut(src, dst, unit=unit, loc=loc, box=box, at=at, coordinates=coordinates, fill=fill, outside=outside, **run.job_kwargs())
+        cut(src, dst, unit=unit, loc=loc, box=box, at=at, coordinates=coordinates, fill=fill, border=border, **run.job_kwargs())
     )

@@ -174,7 +174,7 @@ def test_cut_around_coordinates(im4d, tmp_path):
     data = pattern(2, 1, 40, 30)
     root = write_pair(tmp_path / "m", data)
     (tmp_path / "xy.plt").write_text("  x y\n 10 12\n 1.4 29.6\n 0.2000E+02 0.1500E+02\n")
-    im4d("cut", f"{root},2", tmp_path / "p", "--coordinates", tmp_path / "xy.plt", "--box", "6", "--outside", "skip")
+    im4d("cut", f"{root},2", tmp_path / "p", "--coordinates", tmp_path / "xy.plt", "--box", "6", "--border", "skip")
     got, h = sound(im4d, tmp_path / "p", 2, 1, 6, 6)
     assert np.array_equal(got, [data[1, 0, 6:12, 8:14], data[1, 0, 16:22, 11:17]])
     assert h["LOCORIG"].tolist() == [2, 2] and h["LOCMICRO"].tolist() == [1, 3] and h["LOCOLD"].tolist() == [2, 2]
@@ -234,8 +234,8 @@ def test_cut_refuses(im4d, images, volumes, tmp_path):
         "coordinates 2: the window around 100,5 lies wholly outside"
         in im4d(*cut, "--coordinates", tmp_path / "far.plt", code=3).stderr
     )
-    assert "partly outside" in im4d(*cut, "--coordinates", tmp_path / "edge.plt", "--outside", "error", code=3).stderr
-    assert "nothing is left" in im4d(*cut, "--coordinates", tmp_path / "edge.plt", "--outside", "skip", code=3).stderr
+    assert "partly outside" in im4d(*cut, "--coordinates", tmp_path / "edge.plt", "--border", "error", code=3).stderr
+    assert "nothing is left" in im4d(*cut, "--coordinates", tmp_path / "edge.plt", "--border", "skip", code=3).stderr
     assert "has 4 columns" in im4d(*cut, "--coordinates", tmp_path / "four.plt", code=3).stderr
     assert "_rlnCoordinateX" in im4d(*cut, "--coordinates", tmp_path / "no.star", code=3).stderr
     assert "cannot be read" in im4d(*cut, "--coordinates", tmp_path / "none.plt", code=3).stderr
@@ -418,6 +418,24 @@ def test_mirror(im4d, images, tmp_path):
     assert (
         np.abs(got - spots()).max() < 0.02 and np.allclose(h["EXSHIFT"], 0, atol=1e-5) and np.allclose(h["EANGLE"], 0, atol=1e-5)
     )
+
+
+def test_equivalent_moves_mirror_too(im4d, tmp_path):
+    """Word 92 of the other file says which images were mirrored before."""
+    x = spots()
+    write_stack(tmp_path / "a.hed", x)
+    im4d("rotate", tmp_path / "a.hed", tmp_path / "b.hed", "--mirrored", "--angle", "25", "--shift", "1,2", "--fill", "0")
+    im4d("rotate", tmp_path / "b.hed", tmp_path / "c.hed", "--angle", "-70", "--shift", "0,1", "--fill", "0")
+    im4d("rotate", f"{tmp_path}/a.hed,2", tmp_path / "d.hed", "--angle", "40", "--fill", "0")
+    im4d("append", f"{tmp_path}/c.hed,1", tmp_path / "d.hed", f"{tmp_path}/c.hed,3", tmp_path / "e.hed")
+    moved, h = read_stack(tmp_path / "e.hed")
+    assert h["MIRRORED"].tolist() == [1, 0, 1]
+    im4d("rotate", tmp_path / "a.hed", tmp_path / "f.hed", "--equivalent", tmp_path / "e.hed", "--fill", "0")
+    got, hf = read_stack(tmp_path / "f.hed")
+    assert np.abs(got - moved).max() < 0.02 and hf["MIRRORED"].tolist() == [1, 0, 1]
+    im4d("rotate", tmp_path / "e.hed", tmp_path / "g.hed", "--equivalent", tmp_path / "e.hed", "--inverse", "--fill", "0")
+    got, hg = read_stack(tmp_path / "g.hed")
+    assert np.abs(got - x).max() < 0.03 and (hg["MIRRORED"] == 0).all() and np.allclose(hg["EXSHIFT"], 0, atol=1e-5)
 
 
 def test_rotate_refuses(im4d, images, volumes, tmp_path):

@@ -94,6 +94,10 @@ class Moves:
         """Some of the moves."""
         return Moves(self.matrix[index], self.shift[index])
 
+    def where(self, mask: NDArray[np.bool_], other: "Moves") -> "Moves":
+        """These moves where `mask`, shape (n,), holds; the others elsewhere."""
+        return Moves(np.where(mask[:, None, None], self.matrix, other.matrix), np.where(mask[:, None], self.shift, other.shift))
+
     @classmethod
     def equivalent(cls, h: NDArray, ndim: int) -> "Moves":
         """All moves since the original, from header records, shape (n,): words 116 to 118, or 53 to 56, 117 and 118."""
@@ -108,18 +112,19 @@ class Moves:
         poses = Poses.from_headers(h)
         return cls.turns(-poses.alpha, poses.shift)
 
-    def write(self, h: NDArray, *, reflect: bool = False) -> None:
+    def write(self, h: NDArray, *, reflect: ArrayLike = False) -> None:
         """Say in header records, in place, that the pixels have been moved: last move, equivalent move, pose.
 
         Parameters
         ----------
         h : ndarray, shape (n,) or (n, sections), `HEADER_DTYPE`
-        reflect : bool
-            The y axis was turned round before the move.
+        reflect : array_like of bool, shape (n,) or ()
+            The y axis was turned round before the move; word 92 (MIRRORED) is changed where it was.
         """
         first = h if h.ndim == 1 else h[:, 0]
         before = Moves.equivalent(first, self.ndim)
-        total = (before.reflected() if reflect else before).then(self)
+        turned = np.broadcast_to(np.asarray(reflect, bool), len(first))
+        total = before.where(~turned, before.reflected()).then(self)
         values = {"ANGLE": self.angle, "XSHIFT": self.shift[:, 0], "YSHIFT": self.shift[:, 1]}
         values |= {"EXSHIFT": total.shift[:, 0], "EYSHIFT": total.shift[:, 1]}
         if self.ndim == 2:
@@ -129,13 +134,14 @@ class Moves:
             values |= dict(zip(("EALPHA", "EBETA", "EGAMMA"), euler.euler_from_matrix(total.matrix), strict=True))
         for name, value in values.items():
             h[name] = value + 0.0 if h.ndim == 1 else (value + 0.0)[:, None]
-        if reflect:
+        if turned.any():
             own_words(h)
-            h["MIRRORED"] = h["MIRRORED"] <= 0
+            hand = turned if h.ndim == 1 else turned[:, None]
+            h["MIRRORED"] = np.where(hand, h["MIRRORED"] <= 0, h["MIRRORED"])
         if self.ndim == 2:
-            self._move_poses(first, reflect)
+            self._move_poses(first, turned)
 
-    def _move_poses(self, h: NDArray, reflect: bool) -> None:
+    def _move_poses(self, h: NDArray, turned: NDArray[np.bool_]) -> None:
         """Images: the pose goes with the pixels, where there is one."""
         known = np.zeros(len(h), bool)
         for name in ("ALPHA", "BETA", "GAMMA", "REF3D"):
@@ -144,12 +150,11 @@ class Moves:
         at = np.flatnonzero(known)
         if not len(at):
             return
-        poses, mine = Poses.from_headers(h[at]), self.select(at)
-        matrix = poses.matrices()
-        if reflect:  # seen from behind: y and z turn round
-            matrix = matrix * np.array([1.0, -1.0, -1.0])[:, None]
-            poses.shift[:, 1] *= -1
-            poses.set_matrices(matrix)
+        poses, mine, hand = Poses.from_headers(h[at]), self.select(at), turned[at]
+        if hand.any():  # seen from behind: y and z turn round
+            matrix = poses.matrices()
+            poses.set_matrices(np.where(hand[:, None, None], matrix * np.array([1.0, -1.0, -1.0])[:, None], matrix))
+            poses.shift[hand, 1] *= -1
         poses.alpha = (poses.alpha + mine.angle) % 360.0
         poses.shift = np.einsum("nij,nj->ni", mine.matrix, poses.shift - mine.shift)
         h["ALPHA"][at], h["BETA"][at], h["GAMMA"][at] = poses.alpha, poses.beta, poses.gamma

@@ -110,7 +110,7 @@ def _all_windows(
 def cut(
     src: str | os.PathLike, dst: str | os.PathLike, *, unit: str = "images", loc: Locations | None = None,
     box: Sequence[int] | None = None, at: Sequence[float] | None = None, coordinates: str | os.PathLike | None = None,
-    fill: float | str = "edge", outside: str = "fill", overwrite: bool = False, comm: Comm = SERIAL,
+    fill: float | str = "edge", border: str = "fill", overwrite: bool = False, comm: Comm = SERIAL,
     threads: int | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Operated:  # fmt: skip
     """Cut windows; a window larger than the object pads it. Only what is inside windows is read.
@@ -131,7 +131,7 @@ def cut(
         Many centres, see `read_coordinates`.
     fill : {"edge", "mean"} or float
         For what lies outside; the words mean the part of the window that lies inside.
-    outside : {"fill", "error", "skip"}
+    border : {"fill", "error", "skip"}
         What to do with windows that are partly outside; those wholly outside are left out with "skip", else an error.
 
     Returns
@@ -152,7 +152,7 @@ def cut(
         old = box_of(stack)
         ndim = len(old)
         new = tuple(int(v) for v in sides(box, ndim, "--box"))
-        windows, over = _settle(stack, _all_windows(stack, ndim, at, coordinates), old, new, outside)
+        windows, over = _settle(stack, _all_windows(stack, ndim, at, coordinates), old, new, border)
         n = len(windows.source)
         planes = new[0] if ndim == 3 else 1
         volumes = ndim == 3
@@ -179,7 +179,7 @@ def cut(
     return done
 
 
-def _settle(stack: Stack, windows: Windows, old: Sequence[int], new: Sequence[int], outside: str) -> tuple[Windows, list[int]]:
+def _settle(stack: Stack, windows: Windows, old: Sequence[int], new: Sequence[int], border: str) -> tuple[Windows, list[int]]:
     """Apply the rule for windows outside; counts of those partly outside and of those left out."""
     low = windows.centre - np.array(new) // 2
     high = low + np.array(new)
@@ -188,19 +188,19 @@ def _settle(stack: Stack, windows: Windows, old: Sequence[int], new: Sequence[in
     wide = (np.array(new) >= np.array(old)) & (low <= 0) & (high >= np.array(old))
     partly &= ~(wide | ((low >= 0) & (high <= np.array(old)))).all(1)
     wholly = ((high <= 0) | (low >= np.array(old))).any(1)
-    if outside == "skip":
+    if border == "skip":
         keep = ~partly & ~wholly
         if not keep.any():
             raise InputError(f"{stack.path}: all {len(keep)} windows reach outside; nothing is left")
         return windows.select(keep), [0, int((~keep).sum())]
-    bad = np.flatnonzero(wholly if outside == "fill" else partly | wholly)
+    bad = np.flatnonzero(wholly if border == "fill" else partly | wholly)
     if len(bad):
         k = int(bad[0])
         place_ = ",".join(str(v + 1) for v in (windows.centre[k] if len(old) == 2 else windows.centre[k][[1, 2, 0]]))
         which = f"coordinates {windows.number[k]}: the window" if windows.number[k] else "the window"
         raise InputError(
             f"{stack.path}: {which} around {place_} lies {'wholly' if wholly[k] else 'partly'} outside "
-            f"{' x '.join(map(str, old))}; " + ("--outside skip leaves it out" if wholly[k] else "--outside fill fills it")
+            f"{' x '.join(map(str, old))}; " + ("--border skip leaves it out" if wholly[k] else "--border fill fills it")
         )
     return windows, [int(partly.sum()), 0]
 

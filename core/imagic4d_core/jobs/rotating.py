@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.geometry.inplane import mirrored as mirrored_of
 from imagic4d_core.geometry.moves import Moves
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack
@@ -68,8 +69,8 @@ def rotate(
     shift : sequence of float, optional
         (lines, pixels[, sections]), made before the rotation.
     header_of : path, optional
-        Take the equivalent moves of this file's headers (words 116 to 118; of volumes 53 to 56, 117, 118), object by object:
-        IMAGIC's EQUIV_ROTATION.
+        Take the equivalent moves of this file's headers (words 116 to 118, 92 for a mirror; of volumes 53 to 56, 117, 118),
+        object by object: IMAGIC's EQUIV_ROTATION.
     by_pose : bool
         Images: take off the pose in the plane: shift by words 80 and 81, rotate by minus ALPHA.
     inverse : bool
@@ -113,27 +114,29 @@ def rotate(
 
         def work(data: NDArray, headers: NDArray, start: int) -> NDArray:
             n = len(data)
-            moves = _moves(n, start, headers)
+            moves, turned = _moves(n, start, headers)
+            turned = turned ^ mirrored
             if inverse:
                 moves = moves.inverse()
             _check(moves, start, max_move, src)
-            if mirrored and not inverse:
-                data = reflect(data)
             inner = n_threads if data[0].size >= LARGE and ndim == 3 else 1
-            out = move(data, moves, method=interpolation, fill=fill, threads=inner)
-            if mirrored and inverse:
+            if inverse:
                 # mirror after the move = mirror first, then the move seen in the mirror
-                out, moves = reflect(out), moves.reflected()
-            moves.write(headers, reflect=mirrored)
+                moves = moves.where(~turned, moves.reflected())
+            data[turned] = reflect(data[turned])
+            out = move(data, moves, method=interpolation, fill=fill, threads=inner)
+            moves.write(headers, reflect=turned)
             return out
 
-        def _moves(n: int, start: int, headers: NDArray) -> Moves:
+        def _moves(n: int, start: int, headers: NDArray) -> tuple[Moves, NDArray[np.bool_]]:
+            none = np.zeros(n, bool)
             if fixed is not None:
-                return fixed.select(np.zeros(n, int))
+                return fixed.select(np.zeros(n, int)), none
             if other is None:
-                return Moves.pending(headers[:, 0])
+                return Moves.pending(headers[:, 0]), none
             records = _as_records(other, start, start + n) if other.objects == count else _as_records(other, 0, 1)
-            return Moves.equivalent(np.resize(records, n), ndim)
+            records = np.resize(records, n)
+            return Moves.equivalent(records, ndim), mirrored_of(records)
 
         return operate(
             src, dst, work, what=_words(fixed, header_of, by_pose, inverse, mirrored), unit=unit, loc=loc, overwrite=overwrite,
