@@ -89,11 +89,11 @@ CASES: dict[str, Case] = {
     "statistics": Case("incore {images} --mode statistics", "relion_image_handler --i {images} --stats"),
     "average": Case("incore {images} {out}.mrcs --mode average", "relion_image_handler --i {images} --o {out}.mrcs --average"),
     "low-pass": Case(
-        "filter {images} {out}.mrcs --low-pass 4A --edge cosine",
+        "filter {images} {out}.mrcs --low-pass 4A --edge-shape cosine",
         "relion_image_handler --i {images} --o {out}.mrcs --angpix 1 --lowpass 4",
     ),
     "high-pass": Case(
-        "filter {images} {out}.mrcs --high-pass 40A --edge cosine",
+        "filter {images} {out}.mrcs --high-pass 40A --edge-shape cosine",
         "relion_image_handler --i {images} --o {out}.mrcs --angpix 1 --highpass 40",
     ),
     "power spectrum": Case(
@@ -108,7 +108,7 @@ CASES: dict[str, Case] = {
         "relion_image_handler --i {volume} --o {out}.mrc --subtract {volume}",
     ),
     "3D low-pass": Case(
-        "filter {volume} {out}.mrc --low-pass 4A --edge cosine",
+        "filter {volume} {out}.mrc --low-pass 4A --edge-shape cosine",
         "relion_image_handler --i {volume} --o {out}.mrc --angpix 1 --lowpass 4",
     ),
     "3D B-factor": Case(

@@ -18,7 +18,13 @@ _CUT = "fraction of Nyquist, or 12A in ångström."
 @opt.loc
 @opt.option("--low-pass", type=types.FREQUENCY, metavar="F", help=f"Take away what is finer than this: {_CUT}")
 @opt.option("--high-pass", type=types.FREQUENCY, metavar="F", help=f"Take away what is coarser than this: {_CUT}")
-@opt.option("--edge", type=_EDGE, default="gaussian", help="How the filter falls; all but hard pass one half at the cut-off.")
+@opt.option(
+    "--edge-shape",
+    "edge",
+    type=_EDGE,
+    default="gaussian",
+    help="How the filter falls; all but hard pass one half at the cut-off.",
+)
 @opt.option("--edge-width", type=click.FloatRange(0, 2), default=0.05, metavar="F", help="Width of the cosine edge, of Nyquist.")
 @opt.option("--order", type=click.IntRange(1, 100), default=8, metavar="N", help="Of the Butterworth edge; more is steeper.")
 @opt.option(
@@ -47,8 +53,8 @@ def cli(run: Run, src: str, dst: str, **settings: Any) -> None:
     Examples:
       im4d filter particles.hed smooth.hed --low-pass 0.5
       im4d filter particles.hed band.hed --high-pass 200A --low-pass 12A --pixel-size 3.6
-      im4d filter volumes.hed sharp.mrc --b-factor -120 --low-pass 4A --edge cosine
-      im4d filter particles.hed flat.hed --high-pass 0.03 --remaining 0.005 --edge butterworth
+      im4d filter volumes.hed sharp.mrc --b-factor -120 --low-pass 4A --edge-shape cosine
+      im4d filter particles.hed flat.hed --high-pass 0.03 --remaining 0.005 --edge-shape butterworth
 
     See also: fsc, prepare.
     """

@@ -353,9 +353,9 @@ def test_not_finite_densities_are_refused(im4d, place):
     [
         (["arithmetic", "--operation", "multiply", "--value", "2.5"], ["--multiply_constant", "2.5"]),
         (["arithmetic", "--operation", "threshold-above", "--value", "0.25"], ["--threshold_above", "0.25"]),
-        (["filter", "--low-pass", "8A", "--edge", "cosine", "--edge-width", "0.0625"], ["--angpix", "1", "--lowpass", "8"]),
-        (["filter", "--high-pass", "16A", "--edge", "cosine", "--edge-width", "0.0625"], ["--angpix", "1", "--highpass", "16"]),
-        (["filter", "--b-factor", "40", "--low-pass", "1", "--edge", "hard"], ["--angpix", "1", "--bfactor", "40"]),
+        (["filter", "--low-pass", "8A", "--edge-shape", "cosine", "--edge-width", "0.0625"], ["--angpix", "1", "--lowpass", "8"]),
+        (["filter", "--high-pass", "16A", "--edge-shape", "cosine", "--edge-width", "0.0625"], ["--angpix", "1", "--highpass", "16"]),
+        (["filter", "--b-factor", "40", "--low-pass", "1", "--edge-shape", "hard"], ["--angpix", "1", "--bfactor", "40"]),
     ],
 )  # fmt: skip
 def test_same_as_relion(ours, theirs, im4d, place):

@@ -64,7 +64,7 @@ def command_lines() -> list[tuple[str, str]]:
     found = []
     for page in [*PAGES, *sorted((ROOT / "examples").iterdir())]:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        lines = re.findall(r"^(?: {4}|\$ )?(?:mpiexec -n \d+ )?(im4d [^\n`|>]*)", text, flags=re.M)
+        lines = re.findall(r"^(?: {4}|\$ )?(?:mpiexec -n \d+ )?(im4d (?:'[^'\n]*'|\"[^\"\n]*\"|[^\n`|>'\"])*)", text, flags=re.M)
         lines += re.findall(r"`(im4d [^`\n]*)`", text) if page.suffix == ".md" else []
         found += [(page_id(page), line) for line in lines]
     return found
