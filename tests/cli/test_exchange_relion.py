@@ -129,3 +129,30 @@ def test_relion_reconstructs_from_our_star(im4d, tmp_path, monkeypatch):
     assert read_stack("Import/p.star")[0].shape == (300, 40, 40)
     got, want = read_stack(tmp_path / "rec.mrc")[0][0], read_stack(tmp_path / "map.hed")[0][0]
     assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.98
+
+
+def test_astigmatism_against_relion(im4d, tmp_path):
+    """The axis of astigmatism of a STAR file means here what it means in RELION: the same images after the CTF."""
+    box, rng = 64, np.random.default_rng(5)
+    poses = Poses.blank(COUNT)
+    poses.set_matrices(euler.random_rotations(rng, COUNT))
+    h = poses.into_headers(blank_headers(COUNT, box, box, pixel_size=SIZE))
+    h["DEFOCUS1"], h["DEFOCUS2"], h["DEFANGLE"] = 9000.0, 4000.0, 20.0 + 15.0 * np.arange(COUNT)
+    h["VOLTAGE"], h["SPABERR"] = 300e3, 2.7
+    write_stack(tmp_path / "map.hed", blobs(box)[None], pixel_size=SIZE)
+    write_stack(tmp_path / "posed.hed", rng.normal(size=(COUNT, box, box)).astype(np.float32), h, pixel_size=SIZE)
+    im4d("convert", tmp_path / "posed.hed", tmp_path / "posed.star")
+    im4d("convert", tmp_path / "map.hed", tmp_path / "map.mrc")
+    out = tmp_path / "theirs"
+    given = ("--i", tmp_path / "map.mrc", "--ang", tmp_path / "posed.star", "--angpix", SIZE)
+    relion("relion_project", *given, "--o", out, "--ctf")
+    im4d("forward", tmp_path / "map.hed", tmp_path / "plain.hed", "--angles-from", tmp_path / "posed.hed")
+    for name, star in (("ours", "posed.star"), ("turned", None)):
+        if star is None:  # the check has teeth
+            text = (tmp_path / "posed.star").read_text()
+            (tmp_path / "turned.star").write_text(text.replace("9000 4000", "4000 9000"))
+        source = tmp_path / (star or "turned.star")
+        im4d("ctf", tmp_path / "plain.hed", tmp_path / f"{name}.hed", "--correct-by", "multiply", "--star", source)
+    theirs = read_stack(f"{out}.mrcs")[0]
+    ours, turned = (correlations(read_stack(tmp_path / f"{n}.hed")[0], theirs) for n in ("ours", "turned"))
+    assert ours.min() > 0.999 and turned.max() < 0.98
