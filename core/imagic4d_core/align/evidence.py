@@ -10,14 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: References count as seen in the images when they beat their decoys by this many standard deviations.
-ENOUGH = 6.0
+#: References count as seen in the images when more of these prefer a reference to all its decoys than this share, by so many
+#: standard deviations. Chance is 1 / (1 + decoys) for the average picture, and up to this for pictures of few details.
+CHANCE, ENOUGH = 0.35, 3.1
 #: Decoys of each reference, and images looked at.
 DECOYS = 5
 SAMPLE = 64
 SAMPLE_SAFE = 512
-#: A single reference of at least this many of those is judged by itself, and left out below `POOR`.
-OWN_SAMPLE, POOR = 24, 2.0
+#: A single reference of at least this many of those is judged by itself, and left out below this share.
+OWN_SAMPLE, POOR = 24, 0.25
 FOLDS = 5
 
 
@@ -30,9 +31,9 @@ class Evidence:
     images : int
         Images looked at.
     wins : float
-        Share of them that prefer a reference to all decoys of a set; 0.5 is chance.
+        Share of them that prefer a reference to every decoy of five sets; by chance a sixth.
     z : float
-        Mean score in the references above that in decoys, in standard deviations: of decoys among one another, and of images.
+        `wins` above `CHANCE`, in standard deviations.
     poor : list of int
         0-based numbers of references that do no better than their decoys.
     """
@@ -63,21 +64,18 @@ def weigh(target: NDArray[np.floating], decoy: NDArray[np.floating]) -> Evidence
     """
     a, b = target.max(1).astype(np.float64), decoy.max(2).astype(np.float64)
     use = np.isfinite(a) & np.isfinite(b).all(1)
-    a, b, n, sets = a[use], b[use], int(use.sum()), decoy.shape[1]
+    a, b, n = a[use], b[use], int(use.sum())
     if n < 2 or not (a > 0).any():
-        return Evidence(n, 0.5, 0.0, [])
-    means = b.mean(0)
-    among = means.var(ddof=1) * (1 + 1 / sets)
-    z = float((a.mean() - means.mean()) / np.sqrt(among + (a - b.mean(1)).var(ddof=1) / n + 1e-30))
-    won = a[:, None] > b
+        return Evidence(n, 0.0, 0.0, [])
+    won = (a[:, None] > b).all(1)
+    wins = float(won.mean())
     poor = []
-    mine, theirs = target.argmax(1)[use], decoy.argmax(2)[use]
+    mine, theirs = target.argmax(1)[use], decoy.max(1).argmax(1)[use]
     for j in range(target.shape[1]):
-        right = (won & (mine == j)[:, None]).sum() / sets
-        wrong = (~won & (theirs == j)).sum() / sets
-        if right + wrong >= OWN_SAMPLE and right - wrong < POOR * np.sqrt(right + wrong):
+        right, wrong = int((won & (mine == j)).sum()), int((~won & (theirs == j)).sum())
+        if right + wrong >= OWN_SAMPLE and right < POOR * (right + wrong):
             poor.append(j)
-    return Evidence(n, float(won.mean()), z, poor)
+    return Evidence(n, wins, float((wins - CHANCE) / np.sqrt(CHANCE * (1 - CHANCE) / n)), poor)
 
 
 def sampled(active: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:

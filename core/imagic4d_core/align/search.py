@@ -104,7 +104,7 @@ def make_bank(references: PlaneReferences, search: Search) -> Bank:
 
 @dataclass
 class Scores:
-    """Best of n images in each of k references: [..., 0] within the limits, [..., 1] beyond them, [..., 2] without a shift.
+    """Best of n images in each of k references and hands: within the limits, beyond them, without a shift (last axis).
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Scores:
     flipped : ndarray, shape (n, k, 3), bool
         With the image mirrored, compared with the start.
     column : ndarray, shape (n, k), int64
-        Which references, in ascending order for every image.
+        Which references; with mirrors each stands there twice, once for each hand.
     """
 
     score: NDArray[np.float32]
@@ -141,7 +141,7 @@ class Scores:
         )  # fmt: skip
 
     def beside(self, other: "Scores") -> "Scores":
-        """These references and others, whose numbers are higher."""
+        """These references and others."""
         return Scores(*(np.concatenate([getattr(self, f), getattr(other, f)], 1) for f in ("score", "arg", "flipped", "column")))
 
     def select(self, index: NDArray[np.int64]) -> "Scores":
@@ -225,10 +225,11 @@ def search_block(spectra: NDArray[np.complex64], start: Maps, before: Maps, bank
                     best[:, refs, place] = np.take_along_axis(top, e, 2)[..., 0]
                     arg[:, refs, place] = (np.take_along_axis(at, e, 2) * copies + e)[..., 0]
     scale = np.where(power > 0, 1 / np.where(power > 0, power, 1), 0)[:, None, None]
-    if rows == n:
-        return Scores(best * scale, arg, np.zeros(best.shape, bool), column)
-    flipped = best[n:] > best[:n]
-    return Scores(np.where(flipped, best[n:], best[:n]) * scale, np.where(flipped, arg[n:], arg[:n]), flipped, column)
+    flipped = np.zeros(best.shape, bool)
+    flipped[n:] = True
+    parts = [slice(0, n)] if rows == n else [slice(0, n), slice(n, rows)]
+    found = [Scores(best[part] * scale, arg[part], flipped[part], column) for part in parts]
+    return found[0] if rows == n else found[0].beside(found[1])
 
 
 def _limits(before: Maps, search: Search, rows: int) -> tuple[F64, NDArray[np.bool_], bool]:
@@ -370,7 +371,7 @@ def _refine(
     most_total = max(search.max_shift, float(length.max(initial=0.0))) if free else np.inf
     step = 2 * np.pi / sampler.n_alpha
     for fixed in (False, True):
-        hold = 2.0 if fixed or search.order == "rotation" else (1.0 if search.order == "translation" else 0.0)
+        hold = 2.0 if fixed or len(search.trial) == 1 else (1.0 if search.order == "translation" else 0.0)
         for hand in (False, True):
             at = np.flatnonzero((mirrored == hand) & good & (still[image] == fixed))
             if not len(at):

@@ -14,7 +14,7 @@ from imagic4d_core.align.search import Aligned, Scores, make_bank, search_block,
 from imagic4d_core.errors import MismatchError
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack
-from imagic4d_core.jobs.aligning import BLOCK, Images, collected, open_square, same_box
+from imagic4d_core.jobs.aligning import BLOCK, Images, check_output, collected, open_square, same_box
 from imagic4d_core.jobs.mra_work import Work, make_work
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 
@@ -54,7 +54,7 @@ class ParallelSummary:
             out.append(f"  {self.unshifted} images left unshifted: their motif would move farther than the largest shift")
         if self.evidence is not None:
             e = self.evidence
-            out.append(f"  {100 * e.wins:.0f} % of {e.images} images prefer their reference to a random picture (z {e.z:.1f})")
+            out.append(f"  {100 * e.wins:.0f} % of {e.images} images prefer their reference to random pictures (noise: 17 %)")
         return out + [f"  WARNING: {text}" for text in self.warnings]
 
 
@@ -91,6 +91,7 @@ def align_parallel(
     ------
     UsageError, InputError, MismatchError, OutputError
     """
+    check_output(dst, overwrite)
     n_threads = thread_count(threads)
     with (
         Images.open(src, from_originals, loc, amplitude_contrast if weigh_ctf else None) as images,
@@ -148,7 +149,7 @@ def _diagonal(work: Work, spectra: NDArray[np.complex64], rows: NDArray[np.int64
     images, n = work.images, len(rows)
     bank = make_bank(ready, work.search)
     scores = search_block(spectra, images.start.select(rows), images.before.select(rows), bank, work.search)
-    mine = np.arange(n)[:, None] + n * np.arange(len(ready) // n)
+    mine = np.arange(n)[:, None] + n * np.arange(scores.score.shape[1] // n)  # of every set, in every hand
     deep = mine[..., None]
     take = [np.take_along_axis(x, deep, 1) for x in (scores.score, scores.arg, scores.flipped)]
     return Scores(*take, np.take_along_axis(scores.column, mine, 1))
@@ -166,7 +167,7 @@ def _evidence(work: Work, images: Images, refs: Stack) -> Evidence:
             some = rows[at : at + PAIRS]
             ready = work.with_decoys(refs.read(a, b)[some - a], int(some[0]))
             found = _diagonal(work, images.spectra(a, b)[some - a], some, ready)
-            out = np.concatenate([out, found.score[..., 0]])
+            out = np.concatenate([out, found.score[..., 0].reshape(len(some), -1, 1 + DECOYS).max(1)])
         return out
 
     blocks = work.comm.blocks(images.n, BLOCK)

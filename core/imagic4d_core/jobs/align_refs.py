@@ -14,7 +14,7 @@ from imagic4d_core.align.references import masked
 from imagic4d_core.align.search import Aligned, Scores, make_bank, search_block, settle
 from imagic4d_core.errors import InputError
 from imagic4d_core.io.locations import Locations
-from imagic4d_core.jobs.aligning import BLOCK, Images
+from imagic4d_core.jobs.aligning import BLOCK, Images, check_output
 from imagic4d_core.jobs.mra_work import Work, make_work
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 
@@ -81,6 +81,7 @@ def align_refs(
     ------
     UsageError, InputError, MismatchError, OutputError
     """
+    check_output(dst, overwrite)
     n_threads = thread_count(threads)
     with Images.open(src, None, loc) as images:
         if images.n < 2:
@@ -163,7 +164,7 @@ class _Group:
 
         blocks = [(a, min(n, a + BLOCK)) for a in range(0, n, BLOCK)]
         parts = map_blocks(compare, blocks, work.threads)
-        table = np.concatenate([p.score[..., 0] for p in parts]).astype(np.float64)
+        table = np.concatenate([p.score[..., 0].reshape(len(p.score), -1, n).max(1) for p in parts]).astype(np.float64)
         np.fill_diagonal(table, 0.0)
         both = np.maximum(table, table.T)
         root = int(both.sum(1).argmax())

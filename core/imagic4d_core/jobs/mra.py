@@ -13,7 +13,7 @@ from imagic4d_core.align.search import Aligned
 from imagic4d_core.errors import MismatchError, UsageError
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.locations import Locations
-from imagic4d_core.jobs.aligning import Images, collected
+from imagic4d_core.jobs.aligning import Images, check_output, collected
 from imagic4d_core.jobs.mra_work import References, make_work, read_references
 from imagic4d_core.parallel import SERIAL, Comm, thread_count
 
@@ -63,7 +63,7 @@ class MraSummary:
             out.append(f"  {sizes}; {100 * self.moved_3d:.1f} % changed 3D")
         if self.evidence is not None:
             e = self.evidence
-            out.append(f"  {100 * e.wins:.0f} % of {e.images} images prefer a reference to random pictures (z {e.z:.1f})")
+            out.append(f"  {100 * e.wins:.0f} % of {e.images} images prefer a reference to random pictures (noise: 17 %)")
         return out + [f"  WARNING: {text}" for text in self.warnings]
 
 
@@ -121,6 +121,7 @@ def mra(
     """
     if use not in USES:
         raise UsageError(f"{use!r} is unknown: {', '.join(USES)}")
+    check_output(dst, overwrite)
     n_threads = thread_count(threads)
     with Images.open(src, from_originals, loc, amplitude_contrast if weigh_ctf else None) as images:
         refs = read_references(references, images)

@@ -102,13 +102,13 @@ class Work:
                 some = PlaneReferences(references.lines[part], references.grids[part], references.oversampling, references.radius)
                 bank = make_bank(some, self.search)
 
-                def run(span: tuple[int, int], bound: tuple[Any, ...] = (fold, first, part, bank)) -> tuple[int, Scores | None]:
-                    fold, first, part, bank = bound
+                def run(span: tuple[int, int], bound: tuple[Any, ...] = (fold, first, bank)) -> tuple[int, Scores | None]:
+                    fold, first, bank = bound
                     rows = self.rows(*span, fold, folds)
                     if not len(rows):
                         return span[0], None
                     found = self._block(*span, rows, first, bank)
-                    found.score[~allowed[rows, part]] = -np.inf
+                    found.score[~np.take_along_axis(allowed[rows], found.column, 1)] = -np.inf
                     return span[0], found.best()
 
                 for a, found in map_blocks(run, blocks, self.threads, None):
@@ -152,14 +152,16 @@ class Work:
                 part = slice(first, first + self._chunk())
                 bank = make_bank(PlaneReferences(both.lines[part], both.grids[part], both.oversampling, both.radius), self.search)
 
-                def run(span: tuple[int, int], bound: tuple[Any, ...] = (fold, first, part, bank)) -> list[Any]:
-                    fold, first, part, bank = bound
+                def run(span: tuple[int, int], bound: tuple[Any, ...] = (fold, first, bank)) -> list[Any]:
+                    fold, first, bank = bound
                     rows = self.rows(*span, fold, folds)
                     rows = rows[sample[rows]]
                     if not len(rows):
                         return []
-                    score = self._block(*span, rows, first, bank).score[..., 0]
-                    score[~may[rows, part]] = -np.inf
+                    block = self._block(*span, rows, first, bank)
+                    count = bank.count
+                    score = block.score[..., 0].reshape(len(rows), -1, count).max(1)  # over hands
+                    score[~may[rows, first : first + count]] = -np.inf
                     return [(int(r), first, s) for r, s in zip(rows, score, strict=True)]
 
                 for items in map_blocks(run, self.comm.blocks(self.images.n, BLOCK), self.threads, None):

@@ -221,17 +221,24 @@ def refine_moves(images, points, grids, which, os, box, angle, shift, limits, pr
             if f * length > limits[1]:
                 f = limits[1] / length
             t, x, y = angle[i] + f * step[1], shift[i, 0] + f * step[2], shift[i, 1] + f * step[3]
-            better = False
-            if math.hypot(x, y) <= most[0] and math.hypot(x - present[i, 0], y - present[i, 1]) <= most[1]:
-                _fit(images[i], points, grid, os, tp, t, x, y, phases, h2, g2)
-                trial = g2[0] / math.sqrt(h2[0, 0] + tiny)
-                better = trial > score
+            # a shift that would leave the limits slides along them
+            length = math.hypot(x - present[i, 0], y - present[i, 1])
+            if length > most[1]:
+                x = present[i, 0] + (x - present[i, 0]) * most[1] / length
+                y = present[i, 1] + (y - present[i, 1]) * most[1] / length
+            length = math.hypot(x, y)
+            if length > most[0]:
+                x, y = x * most[0] / length, y * most[0] / length
+            length = math.hypot(x - shift[i, 0], y - shift[i, 1])
+            _fit(images[i], points, grid, os, tp, t, x, y, phases, h2, g2)
+            trial = g2[0] / math.sqrt(h2[0, 0] + tiny)
+            better = trial > score
             if better:
                 angle[i], shift[i, 0], shift[i, 1], score = t, x, y, trial
                 h[:] = h2
                 g[:] = g2
                 damping *= 0.3
-                if abs(f * step[1]) < 2e-4 and f * length < 2e-3:
+                if abs(f * step[1]) < 2e-4 and length < 2e-3:
                     break
             else:
                 damping *= 8.0
