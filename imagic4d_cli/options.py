@@ -43,6 +43,8 @@ src = source()
 dst = target()
 srcs = source("srcs", "INPUT...", nargs=-1, required=True)
 rundir = target("rundir", "RUNDIR", "Folder for the run; made when it is not there.")
+
+
 def _assignments(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """``[OUTPUT] WORD=VALUE...``: what stands at the place of the output may be an assignment already."""
     first = ctx.params.get("dst")
@@ -183,6 +185,20 @@ alignment = stack(
     amplitude_contrast,
 )
 """How images are aligned to references."""
+
+# classification
+classes = option(
+    "--classes", type=types.NUMBERS, required=True, metavar="N[,N...]", help="Numbers of classes; headers get the first."
+)
+factors = option("--factors", type=click.IntRange(1), default=15, metavar="N", help="Number of eigenimages used.")
+ignore = option(
+    "--ignore", type=click.FloatRange(0, 100, max_open=True), default=0.0, metavar="PCT", help="Per cent of images to ignore."
+)
+ignore_worst = option(
+    "--ignore-worst", type=click.FloatRange(0, 100, max_open=True), default=0.0, metavar="PCT",
+    help="Per cent of the members of each class to leave out.",
+)  # fmt: skip
+mirror = option("--mirror/--no-mirror", default=True, help="Mirrored images too.")
 
 SHARED = frozenset(_declared)
 """Names of the options declared in this module: the keys allowed at the top level of im4d.toml. Keep this line last."""

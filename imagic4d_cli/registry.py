@@ -66,6 +66,12 @@ TABLE: dict[str, Entry] = {
     ),
     "msa plot": Entry(_C + "msa_plot:cli", "MSA", "Draw eigenimages, eigenvalues, factor maps and dendrograms."),
     "msa sum": Entry(_C + "msa_sum:cli", "MSA", "Average the members of each class.", ("msa-sum", "classum")),
+    "classify2d": Entry(
+        _C + "classify2d:cli",
+        "Alignment",
+        "Class averages from unaligned images: classification and alignment by turns.",
+        ("alignment-by-classification",),
+    ),
     "mra": Entry(
         _C + "mra:cli",
         "Alignment",

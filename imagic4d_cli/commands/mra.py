@@ -19,7 +19,7 @@ _USE = types.Words("all", "own-ref3d", imagic={"ALL_REFERENCES": "all", "OWN_REF
 @opt.max_shift
 @opt.alignment
 @opt.correlation
-@opt.option("--mirror/--no-mirror", default=True, help="Mirrored references too.")
+@opt.mirror
 @opt.rounds_in_turn
 @opt.option("--safe/--no-safe", default=False, help="Guard against alignment to noise.")
 @opt.loc

@@ -12,12 +12,10 @@ from imagic4d_cli.run import Run, pass_run
 @click.command("msa classify")
 @opt.source("src", "IMAGES", help="Images or volumes that went through msa run.")
 @opt.target("root", "ROOT", "Root name of the files to write.")
-@opt.option("--classes", type=types.NUMBERS, required=True, metavar="N[,N...]", help="Numbers of classes; headers get the first.")
-@opt.option("--factors", type=click.IntRange(1), default=15, metavar="N", help="Number of eigenimages used.")
+@opt.classes
+@opt.factors
 @opt.option("--weights", type=types.NUMBERS, metavar="W,W,...", help="Multiply the first coordinates; 0 leaves a factor out.")
-@opt.option(
-    "--ignore", type=click.FloatRange(0, 100, max_open=True), default=0.0, metavar="PCT", help="Per cent of images to ignore."
-)
+@opt.ignore
 @opt.option("--moving/--no-moving", default=True, help="Move elements between classes after the tree is cut.")
 @opt.option("--tree", type=types.FileName((".npz",)), metavar="FILE", help="Cut this tree of an earlier call again.")
 @opt.option("--dendrogram", type=types.FileName((".png",)), metavar="FILE", help="Picture of the top of the tree (.png).")

@@ -13,10 +13,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.source("src", "IMAGES", help="The images or volumes that were classified.")
 @opt.source("classes", "ROOT.cls", help="Class file of msa classify, or its root name.")
 @opt.target("dst", "OUT", "Class averages to write.")
-@opt.option(
-    "--ignore-worst", type=click.FloatRange(0, 100, max_open=True), default=0.0, metavar="PCT",
-    help="Per cent of the members of each class to leave out, the worst.",
-)  # fmt: skip
+@opt.ignore_worst
 @opt.option("--downweight-small", is_flag=True, help="Multiply an average of n members by (n - 1) / n: single ones become zero.")
 @opt.option("--variances", type=types.TARGET, metavar="FILE", help="Write the variance of each pixel over the members.")
 @opt.option("--halves", type=types.TARGET, metavar="FILE", help="Write averages of every other member, to FILE_a and FILE_b.")

@@ -359,14 +359,18 @@ def report_page(run: Run) -> str:
             _section("Events", "events", _events(run)),
             _section("Settings and provenance", "settings", _settings(run)),
         ]
+    title = f"im4d report: {run.summary.get('input') or run.name}"
+    return html_document(title, _head(run) + "\n" + "\n".join(s for s in sections if s), "report")
+
+
+def html_document(title: str, body: str, command: str) -> str:
+    """A whole page around a body of HTML; it carries a date only where SOURCE_DATE_EPOCH gives one."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     dated = f" {datetime.fromtimestamp(int(epoch), UTC):%Y-%m-%d}." if epoch.isdigit() else ""
-    title = f"im4d report: {run.summary.get('input') or run.name}"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_e(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{_head(run)}\n"
-        + "\n".join(s for s in sections if s)
-        + f"\n<footer>Written by im4d report from the files of the run; the page needs no network.{dated}</footer>\n"
+        f"<title>{_e(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{body}\n"
+        f"<footer>Written by im4d {command} from the files of the run; the page needs no network.{dated}</footer>\n"
         "</main>\n</body>\n</html>\n"
     )
