@@ -426,3 +426,29 @@ def test_many_stacks_are_not_all_held_open(tmp_path, monkeypatch):
         data = stack.read()
         assert len(stack.reader._readers) <= 3
     assert np.array_equal(data, [pattern(2, 4, 4)[i] + k for i in (0, 1) for k in range(9)])
+
+
+def test_angles_of_frealign_predict_images_left_out(im4d, tmp_path, shared_data):
+    """50 real particles: a 3D of one half predicts the other half with the angles as read, not with the inverse rotations."""
+    data, h = read_stack(shared_data / "particles" / "atp_synthase_parts-15_128x128f.par")
+    data = -(data - data.mean((1, 2), keepdims=True)).reshape(50, 64, 2, 64, 2).mean((2, 4))
+    axis = np.arange(64) - 32
+    disc = np.hypot(axis[:, None], axis) < 26
+    k = np.fft.fftfreq(64)
+    low = np.exp(-((np.hypot(k[:, None], k) / 0.12) ** 2))
+    found = []
+    for inverse in (False, True):
+        poses = Poses.from_headers(h)
+        poses.shift[:] = 0
+        poses.ref3d[:] = 1
+        if inverse:
+            poses.set_matrices(np.swapaxes(poses.matrices(), 1, 2))
+        for name, part in (("used", slice(0, None, 2)), ("left", slice(1, None, 2))):
+            some = poses.select(part).into_headers(blank_headers(25, 64, 64, pixel_size=5.0))
+            write_stack(tmp_path / f"{name}.hed", data[part].astype(np.float32), some, pixel_size=5.0, overwrite=True)
+        im4d("recon", tmp_path / "used.hed", tmp_path / "map.hed", "--membership", "all", "--overwrite")
+        im4d("forward", tmp_path / "map.hed", tmp_path / "p.hed", "--angles-from", tmp_path / "left.hed", "--overwrite")
+        pairs = zip(read_stack(tmp_path / "p.hed")[0], data[1::2], strict=True)
+        smooth = [[np.fft.ifft2(np.fft.fft2(x) * low).real[disc] for x in pair] for pair in pairs]
+        found.append(np.mean([np.corrcoef(a, b)[0, 1] for a, b in smooth]))
+    assert found[0] > 0.35 and found[1] < 0.25
