@@ -207,3 +207,20 @@ def test_refusals(world, im4d, tmp_path):
     for args, code, words in checks:
         assert re.search(words, im4d(*args, code=code).stderr), (args, words)
         assert not (tmp_path / "x.hed").exists()
+
+
+def test_equivalent_moves_of_mirrored_images(world, im4d):
+    """rotate --equivalent makes of the originals what several steps, one of them a mirror, made of them; and undoes it."""
+    folder, _, _, flip = world
+    raw = folder / "raw.hed"
+    how = ("--interpolation", "fourier")
+    im4d("rotate", raw, folder / "e1.hed", "--angle", 25, "--shift", "1.5,-2", "--mirrored", *how)
+    im4d("rotate", folder / "e1.hed", folder / "e2.hed", "--angle", -70, *how)
+    im4d("rotate", raw, folder / "e3.hed", "--equivalent", folder / "e2.hed", *how)
+    assert same(read_stack(str(folder / "e2.hed"))[0], read_stack(str(folder / "e3.hed"))[0]).min() > 0.999
+    im4d("rotate", raw, folder / "e4.hed", "--equivalent", folder / "aligned.hed", *how)  # some mirrored, some not
+    assert same(read_stack(str(folder / "e4.hed"))[0], read_stack(str(folder / "aligned.hed"))[0]).min() > 0.995
+    assert np.array_equal(mirrored(read_stack(str(folder / "e4.hed"))[1]), flip)
+    im4d("rotate", folder / "e4.hed", folder / "e5.hed", "--equivalent", folder / "aligned.hed", "--inverse", *how)
+    assert same(read_stack(str(folder / "e5.hed"))[0], read_stack(str(raw))[0]).min() > 0.98
+    assert not mirrored(read_stack(str(folder / "e5.hed"))[1]).any()
