@@ -17,6 +17,8 @@ from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 BLOCK = 2048
 #: Most passes.
 PASSES = 50
+#: Share of the moves of the pass before below which all wishes are fulfilled at once again.
+CALM = 0.8
 
 
 @dataclass
@@ -91,15 +93,18 @@ def move_elements(
     if classes < 2:
         return result
     n_threads = thread_count(threads)
+    rivals = _Rivals(len(points))
     while result.passes < passes:
-        other, cost = _rivals(points, now, centres, count, comm, n_threads)
+        other, cost = rivals.update(points, now, centres, count, comm, n_threads)
         mine = count[now].astype(np.float64)
         alone = (now < 0) | (mine < 2)
         here = np.where(alone, -1.0, mine / np.maximum(mine - 1, 1) * d2)
         wish = cost < here * (1 - 1e-12)
         # all moved at once may be too much; those nearer to another centre than to their own always lessen the variance
         safe = wish & (cost * (1 + 1.0 / np.maximum(count[other], 1)) < d2)
-        for chosen in (wish, safe, _apart(wish, here - cost, now, other)):
+        # moves of all at once that do not get fewer swing to and fro
+        calm = len(result.moved) < 2 or result.moved[-1] < CALM * result.moved[-2]
+        for chosen in (*((wish, safe) if calm else ()), _apart(wish, here - cost, now, other)):
             trial = _moved(now, other, chosen, d2, count)
             if (trial == now).all():
                 continue
@@ -116,27 +121,62 @@ def move_elements(
     return result
 
 
-def _rivals(
-    points: NDArray[np.float64], labels: NDArray[np.int32], centres: NDArray[np.float64], count: NDArray[np.int64], comm: Comm,
-    threads: int,
+class _Rivals:
+    """For every image the best of the other classes (0 where there is none), and the variance it would add there (or inf).
+
+    Kept from pass to pass: what stays as it was is not looked at again.
+    """
+
+    def __init__(self, images: int) -> None:
+        self.other, self.cost = np.zeros(images, np.int32), np.full(images, np.inf)
+        self.before: tuple[NDArray, NDArray, NDArray] | None = None
+
+    def update(
+        self, points: NDArray[np.float64], labels: NDArray[np.int32], centres: NDArray[np.float64], count: NDArray[np.int64],
+        comm: Comm, threads: int,
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:  # fmt: skip
+        """Bring both up to date with new labels and centres, and return them."""
+        everyone = np.arange(len(points))
+        changed = np.ones(len(centres), np.bool_)
+        again = np.ones(len(points), np.bool_)
+        if self.before is not None:
+            old_labels, old_centres, old_count = self.before
+            changed = (centres != old_centres).any(axis=1) | (count != old_count)
+            again = (labels != old_labels) | changed[self.other]
+        arg, cost = _nearest_other(points, labels, centres, count, everyone[again], np.arange(len(centres)), comm, threads)
+        self.other[again], self.cost[again] = arg, cost
+        if not again.all() and changed.any():
+            rest = everyone[~again]
+            arg, cost = _nearest_other(points, labels, centres, count, rest, np.flatnonzero(changed), comm, threads)
+            nearer = (cost < self.cost[rest]) | ((cost == self.cost[rest]) & (arg < self.other[rest]))
+            self.other[rest[nearer]], self.cost[rest[nearer]] = arg[nearer], cost[nearer]
+        self.before = labels.copy(), centres, count
+        return self.other, self.cost
+
+
+def _nearest_other(
+    points: NDArray[np.float64], labels: NDArray[np.int32], centres: NDArray[np.float64], count: NDArray[np.int64],
+    rows: NDArray[np.intp], among: NDArray[np.intp], comm: Comm, threads: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:  # fmt: skip
-    """For every image the best of the other classes (0 where there is none), and the variance it would add there (or inf)."""
-    middle = centres.mean(axis=0)
-    columns = Columns(centres - middle, count.astype(np.float64), np.arange(len(centres)))
+    """The best of the classes `among`, other than their own, for the images `rows`."""
+    middle = centres[among].mean(axis=0)
+    columns = Columns(centres[among] - middle, count[among].astype(np.float64), among)
+    place = np.full(len(centres) + 1, -1, np.int32)  # the last for label -1
+    place[among] = np.arange(len(among))
 
     def one(span: tuple[int, int]) -> tuple[tuple[int, int], NDArray[np.int32], NDArray[np.float64]]:
-        rows = np.arange(*span)
-        own = np.ascontiguousarray(labels[rows])
-        arg, heights, _, _, _ = columns.nearest(points[rows] - middle, np.ones(len(rows)), rows + len(centres), own, 2)
+        mine = rows[slice(*span)]
+        own = place[labels[mine]]
+        arg, heights, _, _, _ = columns.nearest(points[mine] - middle, np.ones(len(mine)), mine + len(centres), own, 2)
         swap = (heights[:, 1] < heights[:, 0]) | ((heights[:, 1] == heights[:, 0]) & (arg[:, 1] < arg[:, 0]) & (arg[:, 1] >= 0))
         pick = swap.astype(np.intp)[:, None]
         return span, np.take_along_axis(arg, pick, 1)[:, 0], np.take_along_axis(heights, pick, 1)[:, 0]
 
-    other, cost = np.zeros(len(points), np.int32), np.full(len(points), np.inf)
-    for share in comm.allgather(map_blocks(one, comm.blocks(len(points), BLOCK), threads)):
+    other, cost = np.zeros(len(rows), np.int32), np.full(len(rows), np.inf)
+    for share in comm.allgather(map_blocks(one, comm.blocks(len(rows), BLOCK), threads)):
         for span, arg, heights in share:
-            rows = slice(*span)
-            other[rows], cost[rows] = np.maximum(arg, 0), np.where(arg >= 0, heights, np.inf)
+            part = slice(*span)
+            other[part], cost[part] = among[np.maximum(arg, 0)], np.where(arg >= 0, heights, np.inf)
     return other, cost
 
 
