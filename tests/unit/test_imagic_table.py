@@ -40,13 +40,13 @@ def test_nothing_is_missing(word):
 
 
 def test_every_command_named_exists():
-    named = set(re.findall(r"`im4d ([a-z-]+(?: [a-z-]+)?)", PAGE.read_text(encoding="utf-8").replace("\n", " ")))
+    named = set(re.findall(r"`im4d ([a-z0-9-]+(?: [a-z-]+)?)", PAGE.read_text(encoding="utf-8").replace("\n", " ")))
     for name in named:
         first = name.split()[0]
         assert name in TABLE or first in TABLE or first in ALIASES or (first in FAMILIES and name in TABLE), name
     for row in rows():
         assert len(row) == 3, row
-        assert row[1] == "not yet" or re.fullmatch(r"`im4d [a-z -]+`", row[1]), row
+        assert row[1] == "not yet" or re.fullmatch(r"`im4d [a-z0-9 -]+`", row[1]), row
         if row[1] != "not yet":
             assert row[1].strip("`").removeprefix("im4d ") in TABLE, row
 
