@@ -196,9 +196,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="im4d-operations-", dir=args.folder))
     try:
         names = make_inputs(folder, args.images, args.box, args.volume)
-        print(
-            f"{args.images} images of {args.box} x {args.box}, a volume of {args.volume}^3, {args.threads or 'all'} threads, in {folder}"
-        )
+        threads = args.threads or "all"
+        print(f"{args.images} images of {args.box} x {args.box}, a volume of {args.volume}^3, {threads} threads, in {folder}")
         print(f"{'case':16} {'im4d s':>8} {'peer s':>8} {'ratio':>6} {'CPU s':>7} {'CPU s':>7} {'ratio':>6}  peer")
         for name, case in CASES.items():
             if args.only and not any(name.startswith(o) for o in args.only):

@@ -191,3 +191,13 @@ def centred_ifftn(f: NDArray, ndim: int) -> NDArray[np.complexfloating]:
 def to_centre(x: NDArray, ndim: int) -> NDArray:
     """Move the origin of the last `ndim` axes from index 0 to index ``N // 2``."""
     return _fft.fftshift(x, axes=_axes(ndim))
+
+
+def fft_lines(f: NDArray[np.complexfloating], axis: int) -> NDArray[np.complexfloating]:
+    """Complex FFT along one axis, origin at index 0."""
+    return _fft.fft(f, axis=axis)
+
+
+def ifft_lines(f: NDArray[np.complexfloating], axis: int) -> NDArray[np.complexfloating]:
+    """Inverse of `fft_lines`."""
+    return _fft.ifft(f, axis=axis, overwrite_x=True)

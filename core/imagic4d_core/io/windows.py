@@ -15,7 +15,7 @@ Span = tuple[int, int]
 
 
 def can_read_parts(stack: Stack) -> bool:
-    """Whether the format lets parts of an image be read; otherwise `read_window` reads whole images."""
+    """Whether the format lets parts of an image be read; otherwise `read_windows` reads whole images."""
     reader = stack.reader
     return (
         hasattr(reader, "place") and getattr(reader, "axes", (0, 1, 2)) == (0, 1, 2) and getattr(reader, "mode", None) != 3
@@ -29,46 +29,26 @@ def _rows_of(stack: Stack, lines: Span) -> NDArray[np.intp]:
     return rows[row_order(stack.lines, order)][slice(*lines)]
 
 
-def _plane(stack: Stack, image: int, rows: NDArray[np.intp], pixels: Span) -> NDArray:
+def _plane(stack: Stack, image: int, rows: NDArray[np.intp], pixels: Span, out: NDArray) -> None:
+    """Bring one window, shape (lines, pixels), into `out`."""
     fd, offset = stack.reader.place(image)
     dtype = stack.layout.dtype
     a, b = pixels
     row_bytes = stack.pixels * dtype.itemsize
-    out = np.empty((len(rows), b - a), dtype)
     low, high = int(rows.min()), int(rows.max()) + 1
     if (b - a) * _WIDE >= stack.pixels and high - low == len(rows):
         whole = read_into(fd, offset + low * row_bytes, np.empty((high - low, stack.pixels), dtype), stack.path)
-        np.take(whole[:, a:b], rows - low, axis=0, out=out)
-    else:
-        for line, row in zip(out, rows, strict=True):
-            read_into(fd, offset + int(row) * row_bytes + a * dtype.itemsize, line, stack.path)
-    return out if dtype.isnative else out.astype(dtype.newbyteorder("="))
-
-
-def read_window(stack: Stack, image: int, lines: Span, pixels: Span) -> NDArray:
-    """A window of one image or section, as stored, native byte order.
-
-    Parameters
-    ----------
-    stack : Stack
-    image : int
-        0-based number in the stack.
-    lines, pixels : (first, last + 1)
-        Inside the image, at least one each.
-
-    Returns
-    -------
-    ndarray, shape (lines, pixels)
-
-    Raises
-    ------
-    InputError
-        The file was cut short meanwhile.
-    """
-    if not can_read_parts(stack):
-        return stack.read_raw(image, image + 1)[0][slice(*lines), slice(*pixels)]
-    number = image if stack.index is None else int(stack.index[image])
-    return _plane(stack, number, _rows_of(stack, lines), pixels)
+        upwards = len(rows) > 1 and rows[1] < rows[0]
+        if upwards and rows[0] == high - 1:
+            out[:] = whole[::-1, a:b]
+        elif not upwards and rows[-1] == high - 1:
+            out[:] = whole[:, a:b]
+        else:  # line 0 of an even number is where it was, see `row_order`
+            out[:] = whole[rows - low, a:b]
+        return
+    line = np.empty(b - a, dtype)
+    for k, row in enumerate(rows):
+        out[k] = read_into(fd, offset + int(row) * row_bytes + a * dtype.itemsize, line, stack.path)
 
 
 def read_windows(stack: Stack, start: int, stop: int, window: Sequence[Span]) -> NDArray:
@@ -84,16 +64,27 @@ def read_windows(stack: Stack, start: int, stop: int, window: Sequence[Span]) ->
 
     Returns
     -------
-    ndarray, shape (stop - start, *window size), as stored
+    ndarray, shape (stop - start, *window size), as stored, native byte order
+
+    Raises
+    ------
+    InputError
+        The file was cut short meanwhile.
     """
     *deep, lines, pixels = window
-    numbers = [k * stack.sections + z for k in range(start, stop) for z in range(*deep[0])] if deep else range(start, stop)
-    if not can_read_parts(stack):
-        raw = [stack.read_raw(k, k + 1)[:, slice(*lines), slice(*pixels)] for k in numbers]
-        out = np.concatenate(raw)
-    else:
+    shape = (stop - start, *(b - a for a, b in window))
+    per = stack.sections if deep else 1
+    first, last = deep[0] if deep else (0, 1)
+    if lines == (0, stack.lines) and (first, last) == (0, per) and 2 * shape[-1] > stack.pixels:
+        whole = stack.read_raw(start * per, stop * per)
+        return (whole if shape[-1] == stack.pixels else np.ascontiguousarray(whole[:, :, slice(*pixels)])).reshape(shape)
+    numbers = [k * per + z for k in range(start, stop) for z in range(first, last)]
+    out = np.empty((len(numbers), *shape[-2:]), stack.dtype)
+    if can_read_parts(stack):
         rows = _rows_of(stack, lines)
-        out = np.empty((len(numbers), len(rows), pixels[1] - pixels[0]), stack.dtype)
         for plane, k in zip(out, numbers, strict=True):
-            plane[:] = _plane(stack, k if stack.index is None else int(stack.index[k]), rows, pixels)
-    return out.reshape(stop - start, *(b - a for a, b in window))
+            _plane(stack, k if stack.index is None else int(stack.index[k]), rows, pixels, plane)
+    else:
+        for plane, k in zip(out, numbers, strict=True):
+            plane[:] = stack.read_raw(k, k + 1)[0][slice(*lines), slice(*pixels)]
+    return out.reshape(shape)

@@ -12,6 +12,7 @@ from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.plt import locations_of, read_plt
 from imagic4d_core.io.stack import BLOCK_BYTES, Stack, create_stack
+from imagic4d_core.io.statistics import worth_compiling
 from imagic4d_core.io.windows import Span, read_windows
 from imagic4d_core.jobs.operating import Operated, box_of, open_unit
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
@@ -157,9 +158,15 @@ def cut(
         planes = new[0] if ndim == 3 else 1
         volumes = ndim == 3
         step = max(1, min(_BLOCK, BLOCK_BYTES // (4 * int(np.prod(new)))))
+        what = "padded" if all(a >= b for a, b in zip(new, old, strict=True)) else "cut"
+        if worth_compiling(stack.dtype.itemsize * n * int(np.prod(new))):
+            from imagic4d_core.kernels import statistics
+
+            statistics.use()
         with create_stack(
             dst, n, planes, new[-2], new[-1], pixel_size=stack.pixel_size, overwrite=overwrite, comm=comm, dtype=stack.dtype,
             type_word=stack.layout.type_word, volumes=volumes, nblocks=stack.nblocks,
+            history=f"{what} to {' x '.join(map(str, new))}",
         ) as writer:  # fmt: skip
 
             def work(block: tuple[int, int]) -> None:
@@ -172,9 +179,8 @@ def cut(
 
             map_blocks(work, comm.blocks(n, step), thread_count(threads), progress)
         done = Operated(
-            "padded" if all(a >= b for a, b in zip(new, old, strict=True)) else "cut", str(stack.path), str(writer.path), n,
-            writer.sections, writer.lines, writer.pixels, {"windows": n, "partly outside": over[0], "left out": over[1]},
-            list(stack.notes),
+            what, str(stack.path), str(writer.path), n, writer.sections, writer.lines, writer.pixels,
+            {"windows": n, "partly outside": over[0], "left out": over[1]}, list(stack.notes),
         )  # fmt: skip
     return done
 
@@ -209,7 +215,7 @@ def _cut_block(
     stack: Stack, part: Windows, old: Sequence[int], new: Sequence[int], fill: float | str
 ) -> tuple[NDArray, NDArray, NDArray | None]:
     n, ndim = len(part.source), len(old)
-    out = np.empty((n, *new), stack.dtype)
+    parts = []
     k = 0
     while k < n:  # objects in a row with the same window are read together
         stop = k + 1
@@ -221,8 +227,9 @@ def _cut_block(
         if data.shape[1:] != tuple(new):
             levels = fill_levels(data, fill, ndim)
             data = place(data, [a - w[0] for (a, _), w in zip(inside, where, strict=True)], new, levels)
-        out[k:stop] = data
+        parts.append(data)
         k = stop
+    out = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return out, *_records(stack, part, new)
 
 

@@ -182,7 +182,7 @@ def operate(
         widest = max(planes * old[-2] * old[-1], out_planes * new[-2] * new[-1]) // (planes if pieces else 1)
         step = max(1, BLOCK_BYTES // (4 * widest))
         n_threads = thread_count(threads)
-        if worth_compiling(4 * count * widest):
+        if worth_compiling(4 * count * out_planes * new[-2] * new[-1] // (planes if pieces else 1)):
             from imagic4d_core.kernels import statistics
 
             statistics.use()

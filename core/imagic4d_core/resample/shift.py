@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 #: Largest side up to which a spline shift is done by matrices, for images and volumes: beyond, the kernels are faster.
 MATRIX_SIDE = {2: 256, 3: 512}
+#: Pixels shifted at a time, so that they stay in the cache.
+CHUNK = 1 << 17
 
 Taps = tuple[int, float, slice]
 
@@ -115,7 +117,11 @@ def shift(data: NDArray, distance: NDArray[np.float64], method: str, levels: NDA
         return _by_matrices(data, distance, levels)
     taps = [_two_taps(n, float(s), method) for n, s in zip(box, distance, strict=True)]
     if len(box) == 2:
-        return _tap(_tap(data, 1, taps[0], levels), 2, taps[1], levels)
+        out, some = np.empty_like(data), max(1, CHUNK // (box[0] * box[1]))
+        for k in range(0, len(data), some):
+            part = slice(k, k + some)
+            out[part] = _tap(_tap(data[part], 1, taps[0], levels[part]), 2, taps[1], levels[part])
+        return out
     out = np.empty_like(data)
     step, weight, inside = taps[0]
     end = box[0] - 1

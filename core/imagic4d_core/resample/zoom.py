@@ -11,6 +11,8 @@ from imagic4d_core import fourier
 from imagic4d_core.errors import UsageError
 from imagic4d_core.resample.window import cut
 
+#: Pixels transformed at a time, so that spectra stay in the cache.
+CHUNK = 1 << 17
 #: Binning beside the methods of interpolation.
 METHODS = ("fourier", "spline", "bilinear", "nearest", "coarse")
 
@@ -97,22 +99,62 @@ def fourier_zoom(data: NDArray, z: Zoom, fill: float | str = "edge") -> NDArray:
     -------
     ndarray, shape (n, *z.box)
     """
-    ndim = len(z.box)
     wide = tuple(round(p * z.factor) for p in z.padded)
+    step = max(1, CHUNK // max(int(np.prod(z.padded)), int(np.prod(wide))))
+    if len(data) > step:
+        out = np.empty((len(data), *z.box), data.dtype)
+        for k in range(0, len(data), step):
+            out[k : k + step] = fourier_zoom(data[k : k + step], z, fill)
+        return out
     x = cut(data, z.padded, None, fill) if z.padded != data.shape[1:] else data
-    # phases follow the centre: crop spectra with the origin at pixel 0 and turn their phases, which spares two copies of the data
-    f = fourier.crop_rfftn(fourier.rfftn(x, ndim), z.padded, wide)
-    for axis, (n, m) in enumerate(zip(z.padded, wide, strict=True)):
-        k = fourier.half_frequencies(m) * m if axis == ndim - 1 else fourier.frequencies(m) * m
-        # a centre at n // 2 of n pixels must come to m // 2 of m
-        turn = k * (n // 2 / n - m // 2 / m)
-        if np.abs(turn).max() > 1e-12:
-            shape = [1] * (ndim + 1)
-            shape[axis + 1] = -1
-            f *= np.exp(2j * np.pi * turn).astype(np.complex64 if f.dtype == np.complex64 else np.complex128).reshape(shape)
-    f *= f.real.dtype.type(np.prod(np.array(wide, np.float64) / np.array(z.padded)))
-    out = fourier.irfftn(f, wide)
+    out = _resampled(x, wide)
     return out if wide == z.box else cut(out, z.box, None, fill)
+
+
+def _kept(n: int, m: int) -> int | None:
+    """Largest frequency kept from `n` to `m` samples: below Nyquist of the smaller number; None for all where nothing changes."""
+    return None if n == m else (min(n, m) - 1) // 2
+
+
+def _resampled(x: NDArray, wide: Sequence[int]) -> NDArray:
+    """Objects (n, *box) on another grid, spectra cut or padded axis by axis, so that lines without anything are not transformed.
+
+    As `fourier.crop_rfftn`, with phases that bring the centre from ``n // 2`` to ``m // 2``.
+    """
+    box = x.shape[1:]
+    d = len(box)
+    f = fourier.rfft_lines(x, d)
+    scale = 1.0
+    for axis in range(d, 0, -1):
+        n, m = box[axis - 1], wide[axis - 1]
+        lead = (slice(None),) * axis
+        h = _kept(n, m)
+        if axis < d:
+            f = fourier.fft_lines(f, axis)
+            if h is not None:
+                f = np.concatenate([f[(*lead, slice(0, h + 1))], f[(*lead, slice(n - h, n))]], axis)
+            k = fourier.frequencies(f.shape[axis]) * f.shape[axis]
+        else:
+            f = f if h is None else f[(*lead, slice(0, h + 1))]
+            k = np.arange(f.shape[axis])
+        turn = n // 2 / n - m // 2 / m
+        if abs(turn) > 1e-12:
+            shape = [-1 if a == axis else 1 for a in range(d + 1)]
+            f = f * np.exp(2j * np.pi * turn * k).astype(f.dtype).reshape(shape)
+        scale *= m / n
+    f *= f.real.dtype.type(scale)
+    for axis in range(1, d):
+        m = wide[axis - 1]
+        h = _kept(box[axis - 1], m)
+        if h is not None:
+            lead = (slice(None),) * axis
+            full = np.zeros((*f.shape[:axis], m, *f.shape[axis + 1 :]), f.dtype)
+            full[(*lead, slice(0, h + 1))] = f[(*lead, slice(0, h + 1))]
+            if h:
+                full[(*lead, slice(m - h, m))] = f[(*lead, slice(h + 1, None))]
+            f = full
+        f = fourier.ifft_lines(f, axis)
+    return fourier.irfft_lines(f, wide[-1], d)
 
 
 def bin_axis(x: NDArray, axis: int, step: int) -> NDArray:
