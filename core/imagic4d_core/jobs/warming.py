@@ -10,7 +10,7 @@ from typing import Any
 
 import imagic4d_core
 
-PACKAGES = ("kernels", "forward", "recon", "angrec", "msa", "resample")
+PACKAGES = ("kernels", "forward", "recon", "angrec", "align", "msa", "resample")
 
 
 @dataclass

@@ -242,7 +242,8 @@ def refine_moves(images, points, grids, which, os, box, angle, shift, limits, pr
                     break
             else:
                 damping *= 8.0
-                if damping > 100.0:
+                # a step this small that does no good: the rest is rounding
+                if damping > 100.0 or (abs(f * step[1]) < 1e-3 and length < 1e-2):
                     break
         a = g[0] / (h[0, 0] + tiny)
         power, trace = 0.0, 0.0
