@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError
 from imagic4d_core.io import eman, imagic, listing, mrc, spider, star
-from imagic4d_core.io.header import set_geometry
+from imagic4d_core.io.header import HEADER_DTYPE, set_geometry
 from imagic4d_core.io.layout import check_finite
 from imagic4d_core.io.locations import Locations, parse_locations, split_spec
 from imagic4d_core.io.nearby import did_you_mean
@@ -227,8 +227,10 @@ class Stack:
             low, high = int(part.min()), int(part.max()) + 1
             if high - low <= _NEAR * len(part):  # one read of all that lies between, rather than one for each record
                 return self._file_headers(low, high)[part - low]
-        parts = [self._file_headers(a, b) for _, a, b in self.runs(start, stop)]
-        return np.concatenate(parts) if parts else self._file_headers(0, 0)
+        out = np.empty(stop - start, HEADER_DTYPE)  # numpy concatenates records of many fields slowly
+        for place, a, b in self.runs(start, stop):
+            out[place : place + b - a] = self._file_headers(a, b)
+        return out
 
     def _file_headers(self, start: int, stop: int) -> NDArray:
         h = self.reader.headers(start, stop)
