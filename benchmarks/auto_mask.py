@@ -2,6 +2,7 @@
 """Automatic masks against known truth, beside relion_mask_create on the same maps; prints the table of docs/auto-mask.md.
 
     python benchmarks/auto_mask.py [--seeds 10] [--boxes 48,64,65] [--snr 0.01,0.03,0.1,0.3,1] [--json FILE]
+    python benchmarks/auto_mask.py --picture docs/pictures/auto-mask.png [MAP ...]
 
 Maps: blob models (core/imagic4d_core/models.py) on a grid of 4 A per pixel plus white noise; SNR = variance of the signal
 over variance of the noise, whole box. Truth: the smallest set of voxels that holds 95 % of the mass, "envelope": of the
@@ -29,6 +30,7 @@ from imagic4d_core import fourier, models
 from imagic4d_core.automask.modulation import smoothed
 from imagic4d_core.io.stack import open_stack, write_stack
 from imagic4d_core.jobs.automasking import auto_mask
+from imagic4d_core.pictures.png import encode_png
 from imagic4d_core.rng import rng_for
 
 PIXEL = 4.0
@@ -105,6 +107,41 @@ def one(box: int, seed: int, snr: float) -> dict:
     return row
 
 
+def tile(section: np.ndarray, mask: np.ndarray, size: int = 150) -> np.ndarray:
+    """A section as a picture with the border of its mask in red, colours 0 to 255."""
+    place = np.linspace(-0.49, np.array(section.shape) - 0.51, size)
+    at = np.meshgrid(place[:, 0], place[:, 1], indexing="ij")
+    grey, inside = (ndimage.map_coordinates(a.astype(float), at, order=1, mode="nearest") for a in (section, mask))
+    low, high = np.percentile(section, 0.5), np.percentile(section, 99.8)
+    out = np.repeat((np.clip((grey - low) / (high - low), 0, 1) * 255).astype(np.uint8)[..., None], 3, -1)
+    line = (inside > 0.5) & ~ndimage.binary_erosion(inside > 0.5, iterations=2)
+    out[line] = (230, 60, 40)
+    return np.pad(out, ((2, 2), (2, 2), (0, 0)), constant_values=255)
+
+
+def picture(path: str, maps: list[str]) -> None:
+    """Central sections: one structure at three SNRs, from noise to none, then real maps in three directions."""
+    density = models.volume(models.random_family(100, 1, 64)[0], 64)
+    noise = rng_for(100, "benchmark/auto-mask").standard_normal(density.shape).astype(np.float32)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        made = [density + noise * density.std() / np.sqrt(snr) for snr in (0.01, 0.1, 1.0)]
+        row = []
+        for x in made:
+            write_stack(f"{folder}/x.mrc", x[None], pixel_size=PIXEL, overwrite=True)
+            auto_mask(f"{folder}/x.mrc", f"{folder}/m.mrc", falloff=0.0, overwrite=True)
+            row.append(tile(x[32], read(Path(folder) / "m.mrc")[32]))
+        rows.append(np.concatenate(row, 1))
+        for name in maps:
+            done = auto_mask(name, f"{folder}/m.mrc", falloff=0.0, overwrite=True)
+            x, m = read(Path(name)), read(Path(folder) / "m.mrc")
+            c = [n // 2 for n in x.shape]
+            tiles = [tile(x[c[0]], m[c[0]]), tile(x[:, c[1]], m[:, c[1]]), tile(x[:, :, c[2]], m[:, :, c[2]])]
+            rows.append(np.concatenate(tiles, 1))
+            print(name, *done.lines()[1:])
+    Path(path).write_bytes(encode_png(np.concatenate(rows, 0)))
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,7 +150,12 @@ def main() -> None:
     parser.add_argument("--boxes", default="48,64,65")
     parser.add_argument("--snr", default="0.01,0.03,0.1,0.3,1")
     parser.add_argument("--json", help="write all rows")
+    parser.add_argument("--picture", help="draw masks of simulated maps and of MAP ..., in place of the table")
+    parser.add_argument("maps", nargs="*", metavar="MAP")
     args = parser.parse_args()
+    if args.picture:
+        picture(args.picture, args.maps)
+        return
     rows = []
     for snr in map(float, args.snr.split(",")):
         mine = []

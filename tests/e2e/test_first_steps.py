@@ -40,13 +40,12 @@ def test_every_line_runs(im4d, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_script_itself(tmp_path):
-    """As a user runs it, twice into one folder."""
+    """As a user runs it."""
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "im4d").write_text(f'#!/bin/sh\nexec {sys.executable} -m imagic4d_cli.main "$@"\n')
     (tools / "im4d").chmod(0o755)
     path = os.pathsep.join([str(ROOT / "core"), str(ROOT)])
     env = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": path}
-    for _ in range(2):
-        subprocess.run(["bash", str(SCRIPT), "here"], cwd=tmp_path, env=env, check=True, timeout=600, stdout=subprocess.DEVNULL)
+    subprocess.run(["bash", str(SCRIPT), "here"], cwd=tmp_path, env=env, check=True, timeout=1800, stdout=subprocess.DEVNULL)
     looked_at(tmp_path / "here")
