@@ -2,6 +2,7 @@
 """Automatic masks against known truth, beside relion_mask_create on the same maps; prints the table of docs/auto-mask.md.
 
     python benchmarks/auto_mask.py [--seeds 10] [--boxes 48,64,65] [--snr 0.01,0.03,0.1,0.3,1] [--json FILE]
+    python benchmarks/auto_mask.py --images
     python benchmarks/auto_mask.py --picture docs/pictures/auto-mask.png [MAP ...]
 
 Maps: blob models (core/imagic4d_core/models.py) on a grid of 4 A per pixel plus white noise; SNR = variance of the signal
@@ -27,7 +28,8 @@ from scipy import ndimage
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))
 
 from imagic4d_core import fourier, models
-from imagic4d_core.automask.modulation import smoothed
+from imagic4d_core.automask.modulation import modulation, smoothed
+from imagic4d_core.automask.region import automatic_threshold, region
 from imagic4d_core.io.stack import open_stack, write_stack
 from imagic4d_core.jobs.automasking import auto_mask
 from imagic4d_core.pictures.png import encode_png
@@ -107,6 +109,22 @@ def one(box: int, seed: int, snr: float) -> dict:
     return row
 
 
+def images(seeds: range, boxes: list[int], snrs: list[float]) -> None:
+    """Masks of projections against truth; prints a table."""
+    for snr in snrs:
+        found = []
+        for box in boxes:
+            for seed in seeds:
+                density = models.volume(models.random_family(seed, 1, box)[0], box).sum(0)
+                noise = rng_for(seed, "benchmark/auto-mask/images", int(1000 * snr)).standard_normal(density.shape)
+                made = modulation((density + noise * density.std() / np.sqrt(snr)).astype(np.float32), pixel_size=PIXEL)
+                mask = region(made.map, automatic_threshold(made.map))
+                truth = smallest_set(smoothed(fourier.rfftn(density, 2), density.shape, 1.0))
+                found.append((dice(mask, truth), tolerant(mask, truth)))
+        strict, loose = np.mean(found, 0)
+        print(f"| {snr:g} | {strict:.3f} | {loose:.3f} | {min(f[0] for f in found):.3f} |")
+
+
 def tile(section: np.ndarray, mask: np.ndarray, size: int = 150) -> np.ndarray:
     """A section as a picture with the border of its mask in red, colours 0 to 255."""
     place = np.linspace(-0.49, np.array(section.shape) - 0.51, size)
@@ -150,11 +168,16 @@ def main() -> None:
     parser.add_argument("--boxes", default="48,64,65")
     parser.add_argument("--snr", default="0.01,0.03,0.1,0.3,1")
     parser.add_argument("--json", help="write all rows")
+    parser.add_argument("--images", action="store_true", help="projections in place of volumes, without RELION")
     parser.add_argument("--picture", help="draw masks of simulated maps and of MAP ..., in place of the table")
     parser.add_argument("maps", nargs="*", metavar="MAP")
     args = parser.parse_args()
     if args.picture:
         picture(args.picture, args.maps)
+        return
+    if args.images:
+        seeds = range(args.first_seed, args.first_seed + args.seeds)
+        images(seeds, [int(b) for b in args.boxes.split(",")], [float(k) for k in args.snr.split(",")])
         return
     rows = []
     for snr in map(float, args.snr.split(",")):
