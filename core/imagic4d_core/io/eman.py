@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import EnvironmentFault, InputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io import header as hdr
-from imagic4d_core.io.layout import Layout, row_order
+from imagic4d_core.io.layout import Layout, row_order, turned
 from imagic4d_core.io.particles import Metadata, axis_from_standard, axis_to_standard, volts
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -135,7 +135,7 @@ class HdfFile:
                     low, high = _number(group.attrs, "stored_rendermin"), _number(group.attrs, "stored_rendermax")
                     values = values.astype(np.float32) * np.float32((high - low) / ((1 << bits) - 1)) + np.float32(low)
                 out[place : place + b - a] = values
-        return out if self.rows == "keep" else np.ascontiguousarray(out[:, row_order(lay.lines, self.rows)])
+        return out if self.rows == "keep" else turned(out, row_order(lay.lines, self.rows))
 
     def headers(self, start: int, stop: int) -> NDArray:
         """Header records made of the attributes: pose, CTF, class members, pixel size, EMAN2's model as 3D membership."""

@@ -152,6 +152,11 @@ def row_order(lines: int, rows: str = "centre") -> NDArray[np.intp] | slice:
     return (lines - np.arange(lines)) % lines
 
 
+def turned(images: NDArray, order: NDArray[np.intp] | slice) -> NDArray:
+    """Images, shape (n, lines, pixels), with their lines in the order of `row_order`: one copy, C-contiguous."""
+    return np.ascontiguousarray(images[:, order]) if isinstance(order, slice) else np.take(images, order, axis=1)
+
+
 def check_finite(array: NDArray, path: str | os.PathLike, first_image: int = 0) -> None:
     """Refuse NaN and infinite densities.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.io import header as hdr
-from imagic4d_core.io.layout import Layout, open_fd, read_into, row_order
+from imagic4d_core.io.layout import Layout, open_fd, read_into, row_order, turned
 
 _MODES = {0: "i1", 1: "i2", 2: "f4", 3: "i2", 4: "c8", 6: "u2", 12: "f2"}
 _WORD_OF = {"i1": "INTG", "u1": "PACK", "i2": "INTG", "f4": "REAL", "c8": "COMP", "u2": "LONG", "f2": "REAL", "i4": "LONG"}
@@ -180,8 +180,7 @@ class MrcFile:
         """Images or sections `start` to `stop`, native byte order, IMAGIC's line order, shape (n, lines, pixels)."""
         lay = self.layout
         out = self._planes(start, stop) if self.axes == (0, 1, 2) else self._permuted(start, stop)
-        order = row_order(lay.lines, self.rows)
-        return out if self.rows == "keep" else np.ascontiguousarray(out[:, order, :])
+        return out if self.rows == "keep" else turned(out, row_order(lay.lines, self.rows))
 
     def _planes(self, start: int, stop: int) -> NDArray:
         _, ny, nx = self.storage

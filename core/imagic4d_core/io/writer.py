@@ -12,7 +12,7 @@ from imagic4d_core import __version__
 from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputError
 from imagic4d_core.io import atomic, eman, imagic, mrc, spider, star
 from imagic4d_core.io import header as hdr
-from imagic4d_core.io.layout import read_into, reserve, row_order, write_at
+from imagic4d_core.io.layout import read_into, reserve, row_order, turned, write_at
 from imagic4d_core.io.particles import Metadata
 from imagic4d_core.io.starout import write_star
 from imagic4d_core.io.statistics import image_statistics, volume_statistics
@@ -211,7 +211,7 @@ class StackWriter:
         seen[:, 4] = 1
         seen[:, 5] = np.minimum(seen[:, 5], 1)
         if self.format in ("MRC", "HDF") and self.rows != "keep":
-            stored = np.ascontiguousarray(stored[:, row_order(self.lines, self.rows), :])
+            stored = turned(stored, row_order(self.lines, self.rows))
         a = 0
         while a < len(stored):  # in one piece, but for SPIDER, which has a header before each object
             b = min(len(stored), a + self.sections - (start + a) % self.sections) if self.format == "SPIDER" else len(stored)

@@ -18,7 +18,7 @@ from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
 from imagic4d_core.io.statistics import worth_compiling
 from imagic4d_core.jobs.copying import shape_text
-from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
+from imagic4d_core.parallel import SERIAL, Comm, keep_memory, map_blocks, thread_count
 
 UNITS = ("images", "volumes")
 #: Bytes of float32 densities worked on at a time by a thread; small enough that memory is used again and not handed back.
@@ -182,6 +182,7 @@ def operate(
         widest = max(planes * old[-2] * old[-1], out_planes * new[-2] * new[-1]) // (planes if pieces else 1)
         step = max(1, BLOCK_BYTES // (4 * widest))
         n_threads = thread_count(threads)
+        keep_memory()
         if worth_compiling(4 * count * out_planes * new[-2] * new[-1] // (planes if pieces else 1)):
             from imagic4d_core.kernels import statistics
 
