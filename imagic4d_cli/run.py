@@ -151,7 +151,8 @@ class Run:
             value = ctx.params.get(str(param.name))
             files = value if isinstance(value, tuple) else (value,)
             if isinstance(param.type, types.FileName):
-                (outputs if param.type is types.TARGET else inputs).extend(f for f in files if isinstance(f, str))
+                written = param.type is types.TARGET or param.type.suffixes[0] in (".png", ".html")
+                (outputs if written else inputs).extend(f for f in files if isinstance(f, str))
         return inputs, outputs
 
     def plan(self, ctx: click.Context) -> None:
