@@ -8,15 +8,17 @@ Data: projections of related analytic structures in some directions each, box 64
 direction is a kind, with numbers of images that differ up to threefold. Each program is asked for as many classes as there are
 kinds. Purity is the share of images that are of the most frequent kind of their class; ARI is the adjusted Rand index.
 
-`msa run` and `msa classify` run as commands on one thread; CPU time is that of the whole processes. scikit-learn's k-means (10
-starts) and Ward get the same coordinates from the headers. RELION gets the same images, and is told that they are aligned
-(--skip_align --skip_rotate, no CTF); its CPU time is that of relion_refine on one thread.
+`msa run` and `msa classify` run on one thread: with --relion as commands, with the CPU time of the whole processes, the start
+of Python included, else in this process. scikit-learn's k-means (10 starts) and Ward get the same coordinates from the headers.
+RELION gets the same images, and is told that they are aligned (--skip_align --skip_rotate, no CTF); its CPU time is that of
+relion_refine on one thread.
 """
 
 import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import relion as peer
@@ -25,6 +27,8 @@ from imagic4d_core.geometry.euler import random_rotations
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import open_stack, write_stack
 from imagic4d_core.io.star import read_star
+from imagic4d_core.jobs.msa_classify import msa_classify
+from imagic4d_core.jobs.msa_run import msa_run
 from imagic4d_core.models import project, random_family
 from imagic4d_core.msa.coordinates import read_coordinates
 from imagic4d_core.scores import adjusted_rand_index
@@ -57,17 +61,35 @@ def score(labels: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     return float(table.max(axis=1).sum() / len(truth)), float(adjusted_rand_index(labels, truth))
 
 
-def ours(folder: Path, asked: argparse.Namespace, kinds: int, moving: str) -> tuple[np.ndarray, float]:
-    """Classes by the commands, and their CPU seconds."""
-    name = moving.strip("-")
-    end = ["--threads", "1", "-q"]
-    run = ["msa", "run", "images.hed", f"{name}_eig", "--images-out", f"{name}.hed", "--eigenimages", asked.factors]
-    run += ["--metric", asked.metric, "--mask-radius", asked.mask_radius]
-    cpu = peer.cpu_of(*peer.im4d(), *map(str, run), *end, cwd=folder)
-    cut = ["msa", "classify", f"{name}.hed", name, "--classes", kinds, "--factors", asked.factors, moving]
-    cpu += peer.cpu_of(*peer.im4d(), *map(str, cut), *end, cwd=folder)
-    with open_stack(folder / f"{name}.hed") as stack:
-        return stack.headers()["CLASSNO"].astype(int), cpu
+def ours(folder: Path, asked: argparse.Namespace, kinds: int) -> list[tuple[str, np.ndarray, float]]:
+    """Classes with and without moving elements, and their CPU seconds: of the commands, or of the jobs in this process."""
+    spent = one_job(folder, asked, "msa run", ("images.hed", "eig"), {
+        "images_out": "run.hed", "eigenimages": asked.factors, "metric": asked.metric, "mask_radius": asked.mask_radius,
+    })  # fmt: skip
+    out = []
+    for method, name, moving in (("im4d msa", "moved", True), ("im4d msa, tree only", "tree", False)):
+        settings = {"classes": kinds, "images_out": f"{name}.hed", "factors": asked.factors, "moving": moving}
+        cpu = one_job(folder, asked, "msa classify", ("run.hed", name), settings)
+        with open_stack(folder / f"{name}.hed") as stack:
+            out.append((method, stack.headers()["CLASSNO"].astype(int), spent + cpu))
+    return out
+
+
+def one_job(folder: Path, asked: argparse.Namespace, name: str, files: tuple[str, ...], settings: dict[str, Any]) -> float:
+    """Run a command (with --relion) or its job on one thread; CPU seconds."""
+    if asked.relion:
+        flags: list[str] = []
+        for key, value in settings.items():
+            option = f"--{key.replace('_', '-')}"
+            flags += [option if value else f"--no-{key}"] if isinstance(value, bool) else [option, str(value)]
+        return peer.cpu_of(*peer.im4d(), *name.split(), *files, *flags, "--threads", "1", "-q", cwd=folder)
+    paths = [str(folder / f) for f in files]
+    given = settings | {"images_out": str(folder / settings["images_out"]), "threads": 1}
+    if name == "msa run":
+        out = given.pop("images_out")
+        return peer.cpu_here(lambda: msa_run(*paths, out, **given))[1]
+    given["classes"] = [given["classes"]]
+    return peer.cpu_here(lambda: msa_classify(*paths, **given))[1]
 
 
 def sklearn_rows(folder: Path, asked: argparse.Namespace, kinds: int) -> list[tuple[str, np.ndarray, float]]:
@@ -76,7 +98,7 @@ def sklearn_rows(folder: Path, asked: argparse.Namespace, kinds: int) -> list[tu
         from sklearn.cluster import AgglomerativeClustering, KMeans
     except ImportError:
         return []
-    with open_stack(folder / "moving.hed") as stack:
+    with open_stack(folder / "run.hed") as stack:
         x = read_coordinates(stack, 0, stack.objects, asked.factors)
     means, a = peer.cpu_here(lambda: KMeans(kinds, n_init=10, random_state=0).fit_predict(x))
     tree, b = peer.cpu_here(lambda: AgglomerativeClustering(kinds, linkage="ward").fit_predict(x))
@@ -135,8 +157,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
                 truth = make_data(folder, asked, snr, seed)
-                rows = [("im4d msa", *ours(folder, asked, kinds, "--moving"))]
-                rows.append(("im4d msa, tree only", *ours(folder, asked, kinds, "--no-moving")))
+                rows = ours(folder, asked, kinds)
                 rows += sklearn_rows(folder, asked, kinds)
                 if asked.relion:
                     rows.append(relion_row(folder, asked, kinds, seed))

@@ -196,7 +196,8 @@ def ward(
     unit = 2.0 ** np.round(np.log2(size)) if size > 0 else 1.0  # single precision must not overflow; exact
     start /= unit
     place = spatial_order(start)
-    merges, heights, work = _rounds(start[place], place.astype(np.int64), depth, comm, thread_count(threads), progress)
+    start = start[place]
+    merges, heights, work = _rounds(start, place.astype(np.int64), depth, comm, thread_count(threads), progress)
     return Tree.from_merges(n, merges, heights * unit**2), work
 
 
