@@ -16,7 +16,8 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 @opt.source("src", "INPUT", help="Images or volumes; NAME,3,5 selects locations 3 to 5.")
 @opt.target("dst", "MASK", "The masks, 0 to 1: one for each image or volume.")
 @opt.option("--mode", type=_MODE, default="do-it-all", help="Make the modulation map and cut it; or cut a given one.")
-@opt.option("--modulation", type=types.TARGET, metavar="FILE", help="Modulation map: written, with refine-threshold read.")
+@opt.option("--modulation", type=types.TARGET, metavar="FILE", help="Write the modulation map.")
+@opt.option("--from-modulation", type=types.SOURCE, metavar="FILE", help="The map that refine-threshold cuts.")
 @opt.option("--masked", type=types.TARGET, metavar="FILE", help="Write the objects times their masks.")
 @opt.option("--threshold", type=click.FloatRange(0), metavar="T", help="Threshold in s.d. of the background; default: found.")
 @opt.option("--percent", type=_POSITIVE, metavar="P", help="Find the threshold that has this percentage of the box inside.")
@@ -41,7 +42,7 @@ def cli(run: Run, src: str, dst: str, fill_holes: bool, **settings: Any) -> None
     background. What is above a threshold and hangs together is the region; it is filled, grown by --extend and given a soft
     edge of --falloff pixels (default 3). By default the data decide how much is smoothed, not finer than 15 A where the pixel
     size is known, and where the threshold lies. --percent (as in IMAGIC) and --mass set the size of the region instead. Look
-    at the result, then cut again with --mode refine-threshold from the --modulation that was written.
+    at the result, then cut again with --mode refine-threshold from the modulation map that was written.
 
     Header words travel along from INPUT; statistics are those of the mask. A mask found in the data must not be used to judge
     the FSC of the same data without correction (im4d fsc corrects).
@@ -49,7 +50,7 @@ def cli(run: Run, src: str, dst: str, fill_holes: bool, **settings: Any) -> None
     \b
     Examples:
       im4d auto-mask volumes.hed masks.hed --modulation mod.hed --masked masked.hed
-      im4d auto-mask volumes.hed again.hed --mode REFINE_THRESHOLD --modulation mod.hed --percent 12
+      im4d auto-mask volumes.hed again.hed --mode REFINE_THRESHOLD --from-modulation mod.hed --percent 12
       im4d auto-mask map.mrc mask.mrc --mass 800 --extend 3 --falloff 6
       im4d auto-mask averages.hed masks.hed --what images
 

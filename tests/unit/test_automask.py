@@ -150,9 +150,9 @@ def test_outputs(im4d, volumes):
         assert said["kilodalton"] == pytest.approx(inside.sum() * 125 / 1210)
         assert np.all(mask[k][inside] == 1)
     # again from the map: the same, then another size
-    im4d("auto-mask", "v", "again", "--mode", "REFINE_THRESHOLD", "--modulation", "mod")
+    im4d("auto-mask", "v", "again", "--mode", "REFINE_THRESHOLD", "--from-modulation", "mod")
     same_bytes("again.img", "m.img")
-    done = im4d("auto-mask", "v", "ten", "--mode", "refine", "--modulation", "mod", "--percent", "10", "--json").json
+    done = im4d("auto-mask", "v", "ten", "--mode", "refine", "--from-modulation", "mod", "--percent", "10", "--json").json
     assert [m["percent"] for m in done["masks"]] == pytest.approx([10, 10], abs=0.1)
     done = im4d("auto-mask", "v,2", "heavy", "--mass", "300", "--falloff", "0", "--json").json
     assert done["masks"][0]["kilodalton"] == pytest.approx(300, rel=0.02) and done["objects"] == 1
@@ -190,10 +190,12 @@ WRONG = {
     "--threshold 2 --mass 5": (2, "one of --threshold"),
     "--percent 100": (2, "between 0 and 100"),
     "--mass 1e9": (4, "the box has 27720"),
-    "--mode refine-threshold": (2, "needs --modulation"),
-    "--mode refine-threshold --modulation no": (3, "not found"),
-    "--mode refine-threshold --modulation v,1": (4, "same objects"),
-    "--mode refine-threshold --modulation v --low-pass 0.3": (2, "takes it as it is"),
+    "--mode refine-threshold": (2, "needs --from-modulation"),
+    "--mode refine-threshold --from-modulation no": (3, "not found"),
+    "--mode refine-threshold --from-modulation v,1": (4, "same objects"),
+    "--mode refine-threshold --from-modulation v --low-pass 0.3": (2, "takes it as it is"),
+    "--from-modulation v": (2, "belongs to --mode"),
+    "--mode refine-threshold --from-modulation v --modulation w": (2, "no new modulation"),
     "--what images --mass 5": (4, "for images give --percent"),
     "--modulation m.hed": (2, "different names"),
     "--loc 3": (3, "out of range"),

@@ -111,6 +111,7 @@ class AutoMasked:
 
 def auto_mask(
     src: str | os.PathLike, dst: str | os.PathLike, *, mode: str = "do-it-all", modulation: str | os.PathLike | None = None,
+    from_modulation: str | os.PathLike | None = None,
     masked: str | os.PathLike | None = None, what: str | None = None, loc: Locations | None = None, contrast: str = "auto",
     low_pass: Frequency | float | None = None, high_pass: Frequency | float | None = None,
     sharpness: Frequency | float | None = None, threshold: float | None = None, percent: float | None = None,
@@ -125,9 +126,11 @@ def auto_mask(
     src, dst : path
         Objects; their masks, 0 to 1.
     mode : {"do-it-all", "refine-threshold"}
-        Make the modulation map, or take the one in `modulation` and only cut again.
+        Make the modulation map, or take the one in `from_modulation` and only cut again.
     modulation : path, optional
-        Written, or read in the mode "refine-threshold".
+        Where the map is written.
+    from_modulation : path, optional
+        A map that was written before.
     masked : path, optional
         Objects times masks.
     what : {"images", "volumes"}, optional
@@ -163,8 +166,12 @@ def auto_mask(
     if sum(v is not None for v in (threshold, percent, mass)) > 1:
         raise UsageError("threshold, percentage and mass say the same thing; give one of --threshold, --percent, --mass")
     again = mode == "refine-threshold"
-    if again and modulation is None:
-        raise UsageError("refine-threshold needs --modulation: the map that do-it-all wrote")
+    if again and from_modulation is None:
+        raise UsageError("refine-threshold needs --from-modulation: the map that do-it-all wrote by --modulation")
+    if not again and from_modulation is not None:
+        raise UsageError("--from-modulation belongs to --mode refine-threshold")
+    if again and modulation is not None:
+        raise UsageError("refine-threshold makes no new modulation map: leave out --modulation")
     if again and (low_pass is not None or high_pass is not None or sharpness is not None):
         raise UsageError("--low-pass, --high-pass and --sharpness shape the modulation map; refine-threshold takes it as it is")
     with ExitStack() as stack:
@@ -174,11 +181,11 @@ def auto_mask(
         box = objects.shape[1:] if objects.is_volumes else objects.shape[2:]
         size = pixel_size or objects.pixel_size
         wanted = _wanted(objects, percent, mass, size)
-        given = stack.enter_context(_given(str(modulation), objects, loc, what)) if again else None
+        given = stack.enter_context(_given(str(from_modulation), objects, loc, what)) if again else None
         low, high, sharp = (None if f is None else as_fraction(f, size) for f in (low_pass, high_pass, sharpness))
         grow, edge = in_pixels(extend, min(box)), 3.0 if falloff is None else in_pixels(falloff, min(box))
         names: dict[str, str | os.PathLike] = {"mask": dst}
-        if modulation is not None and not again:
+        if modulation is not None:
             names["modulation"] = modulation
         if masked is not None:
             names["masked"] = masked
