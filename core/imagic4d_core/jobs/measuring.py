@@ -15,7 +15,7 @@ from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.plt import write_plt
 from imagic4d_core.io.stack import create_stack
 from imagic4d_core.io.statistics import image_statistics
-from imagic4d_core.jobs.operating import Operated, box_of, open_unit, operate, survey
+from imagic4d_core.jobs.operating import Operated, box_of, compile_statistics, open_unit, operate, survey
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pixels import local
 from imagic4d_core.units import in_pixels
@@ -34,16 +34,16 @@ def _exact_sum(
     src: str | os.PathLike, function: Callable[[NDArray], NDArray], largest: float, count: int, box: tuple[int, ...],
     **settings: Any,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Sum over all objects of a function of each, in fixed point: the same bits in any order.
+    """Sum over all objects, in float64 within a block and in fixed point over the blocks: the same bits in any order.
 
-    `largest` bounds the absolute value of what the function gives.
+    `function` sums over the objects of a block; `largest` bounds the absolute value of what one object contributes.
     """
     bits = 61 - int(np.ceil(np.log2(max(largest, 1e-300) * count)))
     total = np.zeros(box, np.int64)
     lock = Lock()
 
     def add(data: NDArray, headers: NDArray, start: int) -> None:
-        part = np.rint(np.ldexp(function(data.astype(np.float64)), bits)).astype(np.int64).sum(axis=0)
+        part = np.rint(np.ldexp(function(data), bits)).astype(np.int64)
         with lock:
             np.add(total, part, out=total)
 
@@ -75,10 +75,21 @@ def set_statistics(
         path, box, size, count = stack.path, box_of(stack), stack.pixel_size, stack.objects
     low, high = _range(src, **settings)
     largest = max(abs(low), abs(high))
-    mean = _exact_sum(src, lambda x: x, largest, count, box, progress=progress, **settings) / count
+
+    def sums(data: NDArray) -> NDArray:
+        return data.sum(axis=0, dtype=np.float64)
+
+    def squares(data: NDArray) -> NDArray:
+        total = np.zeros(box)
+        for one in data:
+            difference = one - mean
+            total += np.square(difference, out=difference)
+        return total
+
+    mean = _exact_sum(src, sums, largest, count, box, progress=progress, **settings) / count
     if mode == "variance":
         spread = (high - low) ** 2
-        out = _exact_sum(src, lambda x: np.square(x - mean), spread, count, box, progress=progress, **settings) / count
+        out = _exact_sum(src, squares, spread, count, box, progress=progress, **settings) / count
     else:
         out = mean
     solid = len(box) == 3
@@ -141,6 +152,8 @@ def statistics(
     def look(data: NDArray, headers: NDArray, start: int) -> NDArray:
         return image_statistics(data.reshape(len(data), 1, -1))
 
+    with open_unit(src, unit, loc) as stack:
+        compile_statistics(4 * stack.n_images * stack.lines * stack.pixels)
     found = np.concatenate(survey(src, look, unit=unit, loc=loc, comm=comm, threads=threads, progress=progress))
     found[:, 1] = np.sqrt(found[:, 1])
     names = ("mean", "sigma", "min", "max")
