@@ -47,7 +47,7 @@ class MsaRun:
         if len(d.get("spectrum", values)) <= LEAST:
             out.append("  too few eigenvalues to tell signal from noise")
         elif edge["more_needed"] or edge["factors"] > len(values):
-            more = "" if edge["more_needed"] else f", {edge['factors']} in all"
+            more = "" if edge["more_needed"] else f" ({edge['factors']} are)"
             out.append(f"  all {len(values)} factors are above the noise{more}: ask for more eigenimages")
         else:
             held = sum(percent[: edge["factors"]])

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 TRACY_WIDOM = 3.27
 #: Eigenvalues of the tail that are fitted, at most and at least.
 WINDOW, LEAST = 24, 8
+#: Misfit of a good fit, in units of c; distance of a factor from the noise behind it, in units of c, that leaves no doubt.
+GOOD, STRONG = 0.8, 10.0
+#: The tail of the noise has not been seen while the last known eigenvalue is above the white edge by this factor.
+UNSEEN = 1.5
 
 
 @dataclass
@@ -32,7 +36,7 @@ class NoiseEdge:
     white : float
         Marchenko-Pastur edge of white noise.
     open : bool
-        True where no tail was left to fit (nearly all computed factors are above the noise): `factors` is a lower bound.
+        True where the tail of the noise is not among the eigenvalues known: more are needed to tell.
     """
 
     factors: int
@@ -66,17 +70,22 @@ def white_edge(values: NDArray[np.float64], trace: float, images: int, pixels: i
     return float(level * (centre + TRACY_WIDOM * spread) / images)
 
 
-def _fit(values: NDArray[np.float64], signals: int, window: int) -> tuple[float, float]:
-    """(edge, c) from the eigenvalues behind the first `signals`."""
+def _fit(values: NDArray[np.float64], signals: int, window: int) -> tuple[float, float, float]:
+    """Edge, c and misfit (rms, in units of c) of the eigenvalues behind the first `signals`."""
     tail = values[signals : signals + window]
     j = np.arange(1, len(tail) + 1)
     z = (3 * np.pi * (4 * j - 1) / 8) ** (2 / 3)
     slope, level = np.polyfit(z, tail, 1, w=np.sqrt(j))  # the first ones fluctuate most
-    return float(level), float(max(-slope, 0.0))
+    misfit = float(np.sqrt(np.average((tail - level - slope * z) ** 2, weights=j)))
+    return float(level), float(max(-slope, 0.0)), misfit / max(-float(slope), 1e-300)
 
 
 def noise_edge(values: NDArray[np.float64], trace: float, images: int, pixels: int) -> NoiseEdge:
     """The noise edge of a spectrum of which the leading part is known.
+
+    A number of factors is consistent when as many eigenvalues lie above the edge that is fitted behind them, and the fit is good.
+    Taken is the smallest such number from the last factor on that stands far off the noise. (Where noise differs much from object
+    to object its spectrum has a long tail; larger numbers are then consistent as well, and mean nothing.)
 
     Parameters
     ----------
@@ -95,22 +104,24 @@ def noise_edge(values: NDArray[np.float64], trace: float, images: int, pixels: i
     values = np.asarray(values[:rank], np.float64)
     values = values[values > 1e-12 * max(float(values[0]), 1e-300)] if len(values) else values
     count = len(values)
-    if count < LEAST + 1:
+    if count <= LEAST:
         white = white_edge(values, trace, images, pixels, 0) if count else 0.0
         return NoiseEdge(int((values > white).sum()), white, white, True)
     window = min(WINDOW, max(LEAST, count // 2))
-    signals = count - window
-    edge = white = 0.0
-    seen: list[int] = []
-    for _ in range(60):
-        signals = min(signals, count - LEAST)
-        level, c = _fit(values, signals, window)
-        edge = level + TRACY_WIDOM * c
+    fits = []
+    for signals in range(count - window + 1):
+        level, c, misfit = _fit(values, signals, window)
         white = white_edge(values, trace, images, pixels, signals)
-        found = int(np.argmin(np.append(values > max(edge, white), False)))
-        if found == signals or found in seen:
-            signals = found
-            break
-        seen.append(found)
-        signals = found
-    return NoiseEdge(signals, max(edge, white), white, signals > count - LEAST)
+        edge = max(level + TRACY_WIDOM * c, white)
+        consistent = int((values > edge).sum()) == signals
+        strong = signals > 0 and consistent and misfit <= GOOD and values[signals - 1] > level + STRONG * c
+        fits.append((signals, edge, white, misfit, consistent, strong))
+    first = max((f[0] for f in fits if f[5]), default=0)
+    possible = [f for f in fits[first:] if f[4]]
+    good = [f for f in possible if f[3] <= GOOD]
+    if not possible:
+        return NoiseEdge(count - window, float(values[count - window]), fits[-1][2], True)
+    signals, edge, white, *_ = good[0] if good else min(possible, key=lambda f: f[3])
+    if count < rank and values[-1] > UNSEEN * white:
+        return NoiseEdge(count, float(values[-1]), white, True)
+    return NoiseEdge(signals, edge, white, False)

@@ -81,7 +81,7 @@ def choose(source: Source, active: int) -> str:
     """The cheapest solver for a file."""
     size, space = source.space.size, source.space
     slab = source.objects * int(np.prod(space.shape[1:]))
-    if space.rings is None and active < size and active <= MOST_OBJECTS and slab <= 4 * SLAB_VALUES:
+    if space.rings is None and active < size and active <= MOST_OBJECTS and slab <= 2 * SLAB_VALUES:
         return "gram"
     return "covariance" if size <= MOST_PIXELS else "krylov"
 
