@@ -12,12 +12,17 @@ from imagic4d_cli import registry
 
 # arguments of a call that works, after the name of the command; {out} is a new output
 WORKING = {
+    "auto-mask": ["volumes.hed", "{out}.hed", "--modulation", "{out}_mod.hed"],
     "angrec": ["images.hed", "{out}.hed", "--anchors", "anchors.hed", "--mode", "each-to-best"],
     "compare": ["images.hed", "truth.hed"],
     "convert": ["images.hed", "{out}.mrcs"],
     "copy": ["images.hed", "{out}.hed"],
+    "excopy": ["images.hed", "{out}.hed", "--operation", "reverse"],
     "forward": ["volumes.hed", "{out}.hed", "--increment", "40"],
     "fsc": ["volumes.hed", "volumes.hed", "--output", "{out}.csv"],
+    "header set": ["images.hed", "{out}.hed", "CCC=1"],
+    "header show": ["images.hed", "--word", "CCC"],
+    "header takeover": ["images.hed", "truth.hed", "{out}.hed"],
     "info": ["images.hed"],
     "recon": ["images.hed", "{out}.hed"],
     "refine": ["images.hed", "{out}", "--volumes", "2"],
