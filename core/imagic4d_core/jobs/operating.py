@@ -118,6 +118,14 @@ def in_order(comm: Comm, found: dict[int, Any]) -> list[Any]:
     return [value for _, value in sorted(parts, key=lambda item: item[0])]
 
 
+def compile_statistics(size: int) -> None:
+    """Bring in compiled statistics where `size` bytes of densities make that worth while."""
+    if worth_compiling(size):
+        from imagic4d_core.kernels import statistics
+
+        statistics.use()
+
+
 def operate(
     src: str | os.PathLike, dst: str | os.PathLike, operation: Operation, *, what: str, unit: str, loc: Locations | None = None,
     box: Sequence[int] | Callable[[tuple[int, ...]], Sequence[int]] | None = None,
@@ -183,10 +191,7 @@ def operate(
         step = max(1, BLOCK_BYTES // (4 * widest))
         n_threads = thread_count(threads)
         keep_memory()
-        if worth_compiling(4 * count * out_planes * new[-2] * new[-1] // (planes if pieces else 1)):
-            from imagic4d_core.kernels import statistics
-
-            statistics.use()
+        compile_statistics(4 * count * out_planes * new[-2] * new[-1] // (planes if pieces else 1))
         with create_stack(
             dst, objects, sections, new[-2], new[-1], pixel_size=size, overwrite=overwrite, comm=comm, dtype=dtype,
             volumes=volumes, nblocks=stack.nblocks, history=what,
@@ -239,6 +244,7 @@ def survey(
     with open_unit(src, unit, loc) as stack:
         box = box_of(stack)
         plane = stack.sections if len(box) == 3 else 1
+        keep_memory()
         step = max(1, BLOCK_BYTES // (4 * int(np.prod(box))))
 
         def block(span: tuple[int, int]) -> tuple[int, Any]:
