@@ -1,5 +1,7 @@
 """im4d header takeover."""
 
+from typing import Any
+
 import click
 
 from imagic4d_cli import options as opt
@@ -25,7 +27,7 @@ _WAY = types.Words("images", "class-sums", imagic={"CLASS_SUM_ANGREC": "class-su
 @opt.option("--moves-from", type=types.SOURCE, metavar="FILE", help="Aligned images with moves and classes of the originals.")
 @opt.common_serial
 @pass_run
-def cli(run: Run, src: str, poses_from: str, dst: str | None, **settings: object) -> None:
+def cli(run: Run, src: str, poses_from: str, dst: str | None, **settings: Any) -> None:
     """Give images the poses that stand in the headers of another file.
 
     Image by image (the default): Euler angles, shifts, memberships, scores and active flags are taken over.

@@ -17,7 +17,7 @@ from imagic4d_core.io.header import WORDS
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.replacing import stream_headers
 from imagic4d_core.io.stack import Stack, open_stack
-from imagic4d_core.io.writer import output_format
+from imagic4d_core.io.writer import output_format, output_paths
 
 _WINDOW = 8192
 #: Words that an MRC file can keep, in the STAR file beside it.
@@ -226,7 +226,7 @@ def change_headers(
         else:  # sections are counted, but the file stays one of volumes
             with open_stack(src) as whole:
                 stream_headers(whole, window, dst, overwrite, whole.nblocks)
-        out = str(stack.path) if dst is None else os.fspath(dst)
+        out = str(stack.path if dst is None else output_paths(dst)[-1])
         return HeadersChanged(out, kind, stack.objects, int(chosen.sum()), list(names))
 
 
