@@ -1,7 +1,7 @@
 """The geometric operations against relion_image_handler on the same files, and on real files of every format.
 
-Objects lie well inside their boxes and are smooth. Elsewhere the two differ: RELION fills with 0, we with the mean of the edge; the
-row that an even number of rows has more on one side is the first one there, the last one here; RELION keeps the lone Nyquist
+Objects lie well inside their boxes and are smooth. Elsewhere the two differ: RELION fills with 0, we with the mean of the edge;
+the row that an even number of rows has more on one side is the first one there, the last one here; RELION keeps the lone Nyquist
 frequency when a box is made smaller, and cuts the corners of the spectrum off when it is made larger.
 """
 
