@@ -97,7 +97,7 @@ CASES: dict[str, Case] = {
         "relion_image_handler --i {images} --o {out}.mrcs --angpix 1 --highpass 40",
     ),
     "power spectrum": Case(
-        "incore {images} {out}.mrcs --mode power", "relion_image_handler --i {images} --o {out}.mrcs --power", "ours is full"
+        "incore {images} {out}.mrcs --mode power-curve", "relion_image_handler --i {images} --o {out}.mrcs --power"
     ),
     "3D multiply": Case(
         "threed-arithmetic {volume} {out}.mrc --operation multiply --value 2",
