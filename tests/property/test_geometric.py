@@ -260,3 +260,23 @@ def test_mass_and_correlation_find_a_shift():
         assert ccc[0] > 0.9
         r = rotational_average(middle)
         assert np.abs(r - middle).max() < 0.2 and r.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("method", "frequency", "limit"),
+    [("fourier", 0.85, 1e-3), ("fourier", 0.9, 5e-3), ("spline", 0.5, 0.03), ("bilinear", 0.5, 0.3)],
+)
+def test_a_wave_turns_with_the_image(method, frequency, limit):
+    """A wave packet, at fractions of Nyquist: the figures of docs/image-operations.md."""
+    n = 96
+    grid = np.meshgrid(*[np.arange(n) - n // 2] * 2, indexing="ij")
+
+    def packet(k):
+        envelope = np.exp(-(grid[0] ** 2 + grid[1] ** 2) / (2 * 10**2))
+        return (envelope * np.cos(2 * np.pi * (k[0] * grid[0] + k[1] * grid[1])))[None].astype(np.float32)
+
+    for angle in (10.0, 45.0, 77.0):
+        for direction in np.deg2rad([0.0, 45.0, 80.0]):
+            k = np.array([np.cos(direction), np.sin(direction)]) * frequency / 2
+            m = Moves.turns([angle])
+            assert np.abs(move(packet(k), m, method=method, fill=0.0) - packet(m.matrix[0] @ k)).max() < limit
