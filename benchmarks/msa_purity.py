@@ -163,11 +163,12 @@ def main() -> None:
                     rows.append(relion_row(folder, asked, kinds, seed))
             for method, labels, cpu in rows:
                 purity, ari = score(labels, truth)
-                document.append({"snr": snr, "seed": seed, "method": method, "purity": purity, "ari": ari, "cpu": cpu})
+                used = len(set(labels.tolist()))
+                found = {"purity": purity, "ari": ari, "cpu": cpu, "classes": used}
+                document.append({"snr": snr, "seed": seed, "method": method, **found})
                 if not asked.json:
-                    print(
-                        f"SNR {snr:<5g} seed {seed} {method:24s} purity {purity:.3f}  ARI {ari:.3f}  {cpu:7.1f} CPU s", flush=True
-                    )
+                    scores = f"purity {purity:.3f}  ARI {ari:.3f}  {cpu:7.1f} CPU s  {used} of {kinds} classes have members"
+                    print(f"SNR {snr:<5g} seed {seed} {method:24s} {scores}", flush=True)
     if asked.json:
         print(json.dumps(document))
 
