@@ -464,6 +464,27 @@ def test_types_become_real(im4d, tmp_path, type_word):
         assert stack.layout.type_word == "REAL"
 
 
+def test_spectra_stay_spectra(im4d, tmp_path):
+    """Files of one line an image go through every command."""
+    x = (
+        np.exp(-((np.arange(40) - 20.0) ** 2) / 30)[None, None].astype(np.float32)
+        * np.array([1, 2, 3], np.float32)[:, None, None]
+    )
+    write_stack(tmp_path / "a.hed", x)
+    for method in ("fourier", "spline", "coarse"):
+        im4d("blow-up", tmp_path / "a.hed", tmp_path / method, "--factor", "0.5", "--method", method)
+        got, _ = sound(im4d, tmp_path / method, 3, 1, 1, 20)
+        assert np.abs(got - x[..., ::2]).max() < 0.1
+    im4d("cut", tmp_path / "a.hed", tmp_path / "c", "--box", "1,10")
+    assert np.array_equal(read_stack(tmp_path / "c")[0], x[..., 15:25])
+    im4d("rotate", tmp_path / "a.hed", tmp_path / "r", "--shift", "0,1.5")
+    im4d("center", tmp_path / "r", tmp_path / "m", "--criterion", "mass", "--max-shift", "5")
+    assert np.abs(read_stack(tmp_path / "m")[0] - x).max() < 0.02
+    im4d("center", tmp_path / "r", tmp_path / "t", "--max-shift", "5")
+    im4d("append", tmp_path / "r", tmp_path / "a.hed")
+    sound(im4d, tmp_path / "a.hed", 6, 1, 1, 40)
+
+
 # center
 
 

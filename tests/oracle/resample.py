@@ -30,10 +30,10 @@ def spline_coefficients(image: np.ndarray) -> np.ndarray:
 
 
 def edge_mean(image: np.ndarray) -> float:
-    """Mean of the outermost pixels."""
+    """Mean of the outermost pixels; axes of length 1 have no ends."""
     edge = np.zeros(image.shape, bool)
     for axis in range(image.ndim):
-        for end in (0, -1):
+        for end in (0, -1) if image.shape[axis] > 1 else ():
             edge[(slice(None),) * axis + (end,)] = True
     return float(image[edge].astype(np.float64).mean())
 

@@ -13,7 +13,7 @@ FILLS = ("edge", "mean")
 
 
 def edge_mean(data: NDArray, ndim: int) -> NDArray:
-    """Mean of the outermost pixels (voxels) of each object.
+    """Mean of the outermost pixels (voxels) of each object; axes of length 1 have no ends.
 
     Parameters
     ----------
@@ -29,9 +29,12 @@ def edge_mean(data: NDArray, ndim: int) -> NDArray:
     wide = np.complex128 if data.dtype.kind == "c" else np.float64
     total, count = np.zeros(n, wide), 0
     rest = data.reshape(n, *data.shape[-ndim:])
-    for axis in range(1, ndim + 1):
+    long = [axis for axis in range(1, ndim + 1) if rest.shape[axis] > 1]  # a line has two ends
+    if not long:
+        return rest.reshape(n, -1)[:, 0].astype(wide)
+    for axis in long:
         lead = (slice(None),) * axis
-        for face in [0, -1] if rest.shape[axis] > 1 else [0]:
+        for face in (0, -1):
             part = rest[(*lead, face)].reshape(n, -1)
             total += part.sum(1, dtype=wide)
             count += part.shape[1]

@@ -36,6 +36,11 @@ class Zoom:
     padded: tuple[int, ...]
 
 
+def _scaled(box: Sequence[int], factor: float) -> tuple[int, ...]:
+    """Sides times a factor, as whole numbers; a side of 1 (spectra) stays."""
+    return tuple(math.floor(n * factor + 0.5) if n > 1 else 1 for n in box)
+
+
 def plan(box: Sequence[int], *, factor: float | None = None, new: Sequence[int] | None = None, method: str = "fourier") -> Zoom:
     """Find box and exact magnification.
 
@@ -58,7 +63,7 @@ def plan(box: Sequence[int], *, factor: float | None = None, new: Sequence[int] 
     if new is not None:
         longest = int(np.argmax(box))
         factor = new[longest] / box[longest]
-        if any(abs(n * factor - m) > 0.5 + 1e-9 for n, m in zip(box, new, strict=True)):
+        if any(abs(n * factor - m) > 0.5 + 1e-9 and (n, m) != (1, 1) for n, m in zip(box, new, strict=True)):
             shapes = [" x ".join(map(str, b)) for b in (box, new)]
             raise UsageError(f"a box of {shapes[0]} cannot become {shapes[1]} by one factor: cut or pad it first (cut --box)")
     assert factor is not None
@@ -67,13 +72,13 @@ def plan(box: Sequence[int], *, factor: float | None = None, new: Sequence[int] 
         if step < 2 or (new is None and abs(step * factor - 1) > 0.01):
             raise UsageError(f"coarse makes pixels larger by a whole number: a factor of {factor:g} does not; give 0.5, 0.25 ...")
         factor = 1.0 / step
-        made = tuple(n // step for n in box)
+        made = tuple(n // step if n > 1 else 1 for n in box)
     elif method == "fourier":
         longest = int(np.argmax(box))
         factor = max(1, math.floor(box[longest] * factor + 0.5)) / box[longest]
-        made = tuple(new) if new is not None else tuple(math.floor(n * factor + 0.5) for n in box)
+        made = tuple(new) if new is not None else _scaled(box, factor)
     else:
-        made = tuple(new) if new is not None else tuple(math.floor(n * factor + 0.5) for n in box)
+        made = tuple(new) if new is not None else _scaled(box, factor)
     if min(made) < 1 or max(made) < 2:
         raise UsageError(f"a factor of {factor:g} leaves nothing of a box of {' x '.join(map(str, box))}")
     padded = tuple(box)
@@ -81,7 +86,7 @@ def plan(box: Sequence[int], *, factor: float | None = None, new: Sequence[int] 
         # the smallest boxes that the factor takes to whole numbers
         side = max(box)
         unit = side // math.gcd(side, round(side * factor))
-        padded = tuple(-(-n // unit) * unit for n in box)
+        padded = tuple(-(-n // unit) * unit if n > 1 else 1 for n in box)
     return Zoom(made, factor, padded)
 
 
@@ -99,7 +104,7 @@ def fourier_zoom(data: NDArray, z: Zoom, fill: float | str = "edge") -> NDArray:
     -------
     ndarray, shape (n, *z.box)
     """
-    wide = tuple(round(p * z.factor) for p in z.padded)
+    wide = _scaled(z.padded, z.factor)
     step = max(1, CHUNK // max(int(np.prod(z.padded)), int(np.prod(wide))))
     if len(data) > step:
         out = np.empty((len(data), *z.box), data.dtype)
@@ -207,7 +212,7 @@ def zoom(data: NDArray, z: Zoom, method: str = "fourier", *, fill: float | str =
     if method == "coarse":
         step = round(1 / z.factor)
         for axis in range(1, ndim + 1):
-            data = bin_axis(data, axis, step)
+            data = bin_axis(data, axis, step) if data.shape[axis] > 1 else data
         return data
     from imagic4d_core.resample.move import affine
     from imagic4d_core.resample.window import fill_levels
