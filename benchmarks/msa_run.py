@@ -102,6 +102,7 @@ def main() -> None:
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--mask-radius", default=None, help="a second run of ours, under a circular mask")
     ap.add_argument("--sklearn", default=sys.executable)
+    ap.add_argument("--solvers", default="covariance_eigh,randomized", help="of scikit-learn")
     ap.add_argument("--no-lapack", action="store_true", help="leave the comparison with LAPACK's full solution out")
     ap.add_argument("--folder", default=None)
     a = ap.parse_args()
@@ -132,7 +133,7 @@ def main() -> None:
                 work = n * size * (size + 1.0) + 4.0 * n * size * k
                 share = work / cpu / peak
                 print(f"sgemm peak {peak / 1e9:.0f} GFLOP/s of a core; msa run: {share:.2f} of it over the whole command")
-        for solver in ("covariance_eigh", "randomized"):
+        for solver in a.solvers.split(","):
             command = [a.sklearn, "-c", SKLEARN, f"{place}/images.img", str(n), str(p), str(k), solver, f"{place}/{solver}.npy"]
             _, _, memory, text = run(command, **blas)
             found = json.loads(text)

@@ -274,6 +274,18 @@ def test_an_interrupted_run_changes_nothing(place, monkeypatch):
     assert {p.name: p.read_bytes() for p in place.iterdir()} == before
 
 
+def test_shifts_that_wait_are_mentioned(place):
+    from imagic4d_core.geometry.poses import Poses
+
+    write_stack("a", images()[0])
+    h = read_stack("a")[1]
+    poses = Poses.from_headers(h)
+    poses.shift[:7] = 1.5
+    replace_headers("a", poses.into_headers(h))
+    notes = msa_run("a", "root", eigenimages=3).document["notes"]
+    assert notes == ["7 have shifts that wait in words 80 and 81; they are not applied"]
+
+
 def test_root_must_not_be_the_input(place):
     write_stack("a", images()[0])
     with pytest.raises(OutputError, match="is the input"):

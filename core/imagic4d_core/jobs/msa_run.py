@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import MismatchError, OutputError, UsageError
 from imagic4d_core.io import atomic
+from imagic4d_core.io.header import TAG
 from imagic4d_core.io.replacing import check_whole, stream_headers
 from imagic4d_core.io.stack import Stack, open_stack, read_stack
 from imagic4d_core.io.writer import output_format, output_paths
@@ -101,7 +102,7 @@ def msa_run(
     with open_stack(src) as stack:
         check_whole(stack)
         _check_outputs(stack, root, out, overwrite)
-        active = _active(stack, comm)
+        active, waiting = _active(stack, comm)
         box = stack.shape[1:]
         if reuse is not None:
             if mask is not None or mask_radius is not None or invariant != "none":
@@ -123,6 +124,8 @@ def msa_run(
             model = files.Model(solution.space, vectors, document)
         found = _coordinates(source, model, document, out, overwrite, comm, n_threads, progress)
         if comm.rank == 0:
+            if waiting:
+                found["notes"].append(f"{waiting} have shifts that wait in words 80 and 81; they are not applied")
             model.document = found
             files.save(root, model, stack.pixel_size, overwrite)
         found = comm.bcast(found)
@@ -152,17 +155,19 @@ def _check_outputs(stack: Stack, root: str | os.PathLike, out: str | os.PathLike
             atomic.check_new(path, overwrite)
 
 
-def _active(stack: Stack, comm: Comm) -> NDArray[np.bool_]:
-    """Which objects are active, by the first record of each."""
-    found = None
+def _active(stack: Stack, comm: Comm) -> tuple[NDArray[np.bool_], int]:
+    """Which objects are active, by the first record of each, and how many have shifts that wait to be applied."""
+    found: Any = None
     if comm.rank == 0:
-        found = np.ones(stack.objects, bool)
-        if stack.format == "IMAGIC":
-            step = stack.sections
-            for start in range(0, stack.objects, 4096):
-                stop = min(stack.objects, start + 4096)
-                found[start:stop] = heads.active(stack.headers(start * step, stop * step)[::step])
-    out: NDArray[np.bool_] = comm.bcast(found)
+        use, waiting, step = np.ones(stack.objects, bool), 0, stack.sections
+        for start in range(0, stack.objects if stack.format == "IMAGIC" else 0, 4096):
+            stop = min(stack.objects, start + 4096)
+            records = stack.headers(start * step, stop * step)[::step]
+            use[start:stop] = heads.active(records)
+            moved = (records["RXSHIFT"] != 0) | (records["RYSHIFT"] != 0)
+            waiting += int((moved & (records["IM4DTAG"] == TAG)).sum())
+        found = use, waiting
+    out: tuple[NDArray[np.bool_], int] = comm.bcast(found)
     return out
 
 
