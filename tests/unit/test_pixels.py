@@ -217,3 +217,26 @@ def test_bad_models(tmp_path):
     atom = Atoms(np.zeros((1, 3)), np.array(["C"]), np.ones(1), np.zeros(1), np.ones(1))
     with pytest.raises(UsageError, match="finer than two pixels"):
         density(atom, (8, 8, 8), 2.0, 3.9)
+
+
+@pytest.mark.parametrize("shape", [(9, 10, 12), (8, 7, 7)])
+def test_gaussians_of_atoms_against_a_sum_over_all_pixels(shape):
+    from oracle.atoms import gaussians
+
+    from imagic4d_core.kernels.atoms import add_gaussians
+
+    rng = np.random.default_rng(3)
+    # some lie outside the grid
+    places = np.column_stack([rng.uniform(-2, 12, (6, 3)), rng.uniform(0.5, 2, 6)])
+    heights, falls = np.array([1.0, 0.3]), np.array([0.8, 0.4])
+    expected = gaussians(shape, places, heights, falls)
+    whole, parts = np.zeros(shape), np.zeros(shape)
+    add_gaussians(whole, places, heights, falls, 20.0, 0, shape[0])
+    for k in range(shape[0]):
+        add_gaussians(parts, places, heights, falls, 20.0, k, k + 1)
+    np.testing.assert_allclose(whole, expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(parts, whole)
+    plain = getattr(add_gaussians, "py_func", add_gaussians)
+    again = np.zeros(shape)
+    plain(again, places, heights, falls, 20.0, 0, shape[0])
+    np.testing.assert_allclose(again, whole, rtol=1e-13)

@@ -5,9 +5,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import UsageError
 from imagic4d_core.geometry import symmetry
-from imagic4d_core.kernels import resample
 from imagic4d_core.parallel import map_blocks
-from imagic4d_core.resample.move import coefficients
 
 _SLAB = 8
 
@@ -41,6 +39,10 @@ def symmetrised(one: NDArray[np.float32], group: str, method: str = "spline", th
     ndarray, as `one`
         Corners that a rotation brings in from outside the box are left out of the mean.
     """
+    # here, because loading the compiler takes longer than most other operations of the same command
+    from imagic4d_core.kernels import resample
+    from imagic4d_core.resample.move import coefficients
+
     shape, ndim = one.shape, one.ndim
     src = coefficients(one[None], ndim)[0] if method == "spline" else np.ascontiguousarray(one)
     kernels = {

@@ -5,9 +5,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core import fourier
-from imagic4d_core.filters.band import frequency_grid
-
 CHUNK = 1 << 16
 
 
@@ -106,6 +103,9 @@ def phase_residual(first: NDArray, second: NDArray, max_frequency: float = 1.0) 
     ``sqrt(sum (|F| + |G|) d^2 / sum (|F| + |G|))``, d the phase difference (Frank, Verschoor, Boublik 1981, Science
     214:1353): 0 for the same phases, 103.9 for unrelated ones.
     """
+    from imagic4d_core import fourier
+    from imagic4d_core.filters.band import frequency_grid
+
     shape = first.shape
     f, g = fourier.rfftn(first, first.ndim), fourier.rfftn(second, second.ndim)
     radius = frequency_grid(shape)
