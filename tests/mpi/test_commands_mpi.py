@@ -1,4 +1,4 @@
-"""angrec and refine under mpiexec: the same bytes for 1, 2 and 3 ranks, and for 1 and 2 threads."""
+"""angrec, classify2d and refine under mpiexec: the same bytes for 1, 2 and 3 ranks, and for 1 and 2 threads."""
 
 import shutil
 
@@ -12,6 +12,7 @@ pytestmark = pytest.mark.mpi
 # the outputs of each come out as {out}; MATERIAL lies in the current folder
 COMMANDS = {
     "angrec": "angrec images.hed {out}.hed --anchors anchors.hed --mode each-to-best --max-shift 2",
+    "classify2d": "classify2d images.hed {out} --classes 6 --iterations 3 --factors 8 --seed 4",
     "refine": "refine images.hed {out} --volumes 2 --iterations 8 --seed 4",
 }
 NAMES = [name for name in COMMANDS if name in registry.TABLE]

@@ -62,7 +62,7 @@ def test_every_command_is_documented(name):
 def command_lines() -> list[tuple[str, str]]:
     """(where, command line) of every line of code or span that starts a command of im4d."""
     found = []
-    for page in [*PAGES, *sorted((ROOT / "examples").iterdir())]:
+    for page in [*PAGES, *sorted(p for p in (ROOT / "examples").rglob("*") if p.is_file())]:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         lines = re.findall(r"^(?: {4}|\$ )?(?:mpiexec -n \d+ )?(im4d (?:'[^'\n]*'|\"[^\"\n]*\"|[^\n`|>'\"])*)", text, flags=re.M)
         lines += re.findall(r"`(im4d [^`\n]*)`", text) if page.suffix == ".md" else []
@@ -91,7 +91,9 @@ def test_commands_and_options_in_pages_exist():
     assert seen > 20
 
 
-@pytest.mark.parametrize("script", sorted([*(ROOT / "examples").glob("*.sh"), *(ROOT / "examples").glob("*.slurm")]), ids=page_id)
+@pytest.mark.parametrize(
+    "script", sorted([*(ROOT / "examples").rglob("*.sh"), *(ROOT / "examples").glob("*.slurm")]), ids=page_id
+)
 def test_example_scripts_are_bash(script):
     subprocess.run(["bash", "-n", str(script)], check=True)
 

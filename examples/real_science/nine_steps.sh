@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# From raw single images to several final 3Ds in nine steps, each a command of im4d. Nothing is known of the images at the start:
+# neither orientations, nor which 3D they belong to, nor references.
+#
+#     nine_steps.sh                                      on simulated images that the script makes, with truth to compare
+#     IMAGES=particles.star K=3 nine_steps.sh            on your own (with their CTF in the STAR file or in the headers)
+#     IM4D="mpiexec -n 8 im4d" IMAGES=... nine_steps.sh  in parallel: the same bytes come out
+#
+# A step that is complete is not done again: start the script anew after an interruption. The Makefile beside it does the same.
+set -euo pipefail
+
+IMAGES=${IMAGES:-}          # single images; none: simulate them
+K=${K:-3}                   # 3Ds wanted
+CLASSES=${CLASSES:-100}     # class averages
+CYCLES=${CYCLES:-8}         # classifications at most
+DIR=${DIR:-nine}            # folder of everything
+SEED=${SEED:-1}
+IM4D=${IM4D:-im4d}          # what starts a command that can use MPI
+SHIFT=${SHIFT:-0.3}         # largest shift, of half the box
+NUMBER=${NUMBER:-2500}      # simulated images, their size and their signal-to-noise ratio
+SIZE=${SIZE:-64}
+SNR=${SNR:-0.1}
+
+mkdir -p "$DIR"
+done_() { [ -e "$DIR/$1.done" ]; }
+step() {  # step NAME COMMAND...: run it once
+    local name=$1
+    shift
+    if done_ "$name"; then return; fi
+    echo "== $name: $*"
+    "$@"
+    touch "$DIR/$name.done"
+}
+
+# 1. single images
+if [ -z "$IMAGES" ]; then
+    step 1a_structures im4d threed-test "$DIR/truth.hed" --number "$K" --size "$SIZE" --pixel-size 4 --seed "$SEED" --overwrite
+    step 1b_images im4d simulate "$DIR/truth.blobs.json" "$DIR/particles.hed" --images "$NUMBER" --snr "$SNR" --shift-sigma 3 \
+        --ctf --seed "$SEED" --truth "$DIR/known.hed" --overwrite
+    IMAGES=$DIR/particles.hed
+fi
+
+# 2, 3, 4. phases flipped and grey levels normalised; alignment by classification: MSA, classes, averages, and the averages as
+# references of a multi-reference alignment, by turns until the classes are stable
+if ! done_ 4_classes; then
+    resume=()
+    if [ -e "$DIR/classes/run.json" ]; then resume=(--resume); fi
+    step 4_classes $IM4D classify2d "$IMAGES" "$DIR/classes" --classes "$CLASSES" --iterations "$CYCLES" --max-shift "$SHIFT" \
+        --seed "$SEED" "${resume[@]}"
+fi
+
+# 5. the 4D scheme on the class averages: random angles, random memberships, competing 3Ds
+if ! done_ 5_refine; then
+    resume=()
+    if [ -e "$DIR/averages/run.json" ]; then resume=(--resume); fi
+    step 5_refine $IM4D refine "$DIR/classes/averages.hed" "$DIR/averages" --volumes "$K" --seed "$SEED" "${resume[@]}"
+fi
+
+# 6. Euler angles and 3D membership from the averages to their members (CLASS_SUM_ANGREC)
+step 6_takeover im4d header takeover "$DIR/classes/images.hed" "$DIR/averages/images.hed" "$DIR/members.hed" --from class-sums \
+    --overwrite
+
+# 7. every image aligned to the re-projection in its own direction, from its own 3D
+step 7a_recon $IM4D recon "$DIR/members.hed" "$DIR/members_3d.hed" --wiener --folds 4 --mask-radius 0.85 --seed "$SEED" \
+    --reprojections "$DIR/reprojections.hed" --overwrite
+step 7b_parallel $IM4D align-parallel "$DIR/members.hed" "$DIR/reprojections.hed" "$DIR/parallel.hed" --max-shift "$SHIFT" \
+    --run-shift 4 --run-range=-20,20 --overwrite
+
+# 8. all single images compete for the 3Ds, from where they are; final 3Ds
+if ! done_ 8_final; then
+    resume=()
+    if [ -e "$DIR/final/run.json" ]; then resume=(--resume); fi
+    step 8_final $IM4D refine "$DIR/parallel.hed" "$DIR/final" --volumes "$K" --start header --seed "$SEED" "${resume[@]}"
+fi
+
+# 9. resolution, report, and truth where it is known
+step 9a_fsc im4d fsc "$DIR/final/halves_a.hed" "$DIR/final/halves_b.hed" --output "$DIR/fsc.png" --overwrite
+if [ -e "$DIR/known.hed" ]; then
+    step 9b_compare im4d compare "$DIR/final/images.hed" "$DIR/known.hed" --found-volumes "$DIR/final/volumes.hed" \
+        --truth-volumes "$DIR/truth.blobs.json"
+fi
+step 9c_picture im4d show "$DIR/final/volumes.hed" --output "$DIR/volumes.png" --overwrite
+echo "report: $DIR/final/report.html; class averages: $DIR/classes/report.html; 3Ds: $DIR/final/volumes.hed"
