@@ -347,14 +347,17 @@ def test_not_finite_densities_are_refused(im4d, place):
         bad(im4d, place, [args[0], "nan.hed", "o.hed", *args[1:]], 3, "nan.hed", "2")
 
 
+COSINE = ["--edge-shape", "cosine", "--edge-width", "0.0625"]
+
+
 @pytest.mark.skipif(RELION is None, reason="relion_image_handler is not installed")
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
         (["arithmetic", "--operation", "multiply", "--value", "2.5"], ["--multiply_constant", "2.5"]),
         (["arithmetic", "--operation", "threshold-above", "--value", "0.25"], ["--threshold_above", "0.25"]),
-        (["filter", "--low-pass", "8A", "--edge-shape", "cosine", "--edge-width", "0.0625"], ["--angpix", "1", "--lowpass", "8"]),
-        (["filter", "--high-pass", "16A", "--edge-shape", "cosine", "--edge-width", "0.0625"], ["--angpix", "1", "--highpass", "16"]),
+        (["filter", "--low-pass", "8A", *COSINE], ["--angpix", "1", "--lowpass", "8"]),
+        (["filter", "--high-pass", "16A", *COSINE], ["--angpix", "1", "--highpass", "16"]),
         (["filter", "--b-factor", "40", "--low-pass", "1", "--edge-shape", "hard"], ["--angpix", "1", "--bfactor", "40"]),
     ],
 )  # fmt: skip
@@ -368,3 +371,20 @@ def test_same_as_relion(ours, theirs, im4d, place):
     subprocess.run([RELION, "--i", "square.mrcs", "--o", "theirs.mrcs", *theirs], check=True, capture_output=True)
     a, b = mrcfile.read("ours.mrcs"), mrcfile.read("theirs.mrcs")
     np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@pytest.mark.parametrize("lines", [20, 21])
+@pytest.mark.parametrize("end", ["mrcs", "hed"])
+def test_mrc_files_keep_their_lines(lines, end, im4d, place, shared_data):
+    """Operations that do not look at places leave the lines of MRC files as they are: the densities stay where they were."""
+    data = noise(3, lines, 17)
+    write_stack("a.mrcs", data)
+    im4d("arithmetic", "a.mrcs", f"b.{end}", "--operation", "add", "--value", "1")
+    np.testing.assert_array_equal(read_stack(f"b.{end}")[0], data + 1)
+    im4d("norm-variance", "a.mrcs", f"c.{end}", "--sigma", "1")
+    expected = (data - data.mean((1, 2), keepdims=True)) / data.std((1, 2), keepdims=True)
+    np.testing.assert_allclose(read_stack(f"c.{end}")[0], expected, atol=1e-5)
+    if end == "mrcs":
+        odd_axes = shared_data / "formats" / "EMD-3001.map"
+        im4d("threed-arithmetic", odd_axes, "d.mrc", "--operation", "invert")
+        np.testing.assert_array_equal(read_stack("d.mrc")[0], -read_stack(odd_axes)[0])

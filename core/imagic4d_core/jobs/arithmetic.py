@@ -106,7 +106,8 @@ def arithmetic(
 
     return operate(
         src, dst, checked, what=said, unit=unit, loc=loc, dtype=np.complex64 if is_complex and operation != "abs" else np.float32,
-        takes_complex=is_complex, by_section=not whole, overwrite=overwrite, comm=comm, threads=threads, progress=progress,
+        takes_complex=is_complex, by_section=not whole, any_order=operation in pixels.OPERATIONS, overwrite=overwrite,
+        comm=comm, threads=threads, progress=progress,
     )  # fmt: skip
 
 

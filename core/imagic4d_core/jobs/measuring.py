@@ -26,7 +26,7 @@ SHOWN = 20
 
 def _range(src: str | os.PathLike, **settings: Any) -> tuple[float, float]:
     """Lowest and highest density of a file."""
-    found = survey(src, lambda data, headers, start: (float(data.min()), float(data.max())), **settings)
+    found = survey(src, lambda data, headers, start: (float(data.min()), float(data.max())), any_order=True, **settings)
     return min(low for low, _ in found), max(high for _, high in found)
 
 
@@ -154,7 +154,8 @@ def statistics(
 
     with open_unit(src, unit, loc) as stack:
         compile_statistics(4 * stack.n_images * stack.lines * stack.pixels)
-    found = np.concatenate(survey(src, look, unit=unit, loc=loc, comm=comm, threads=threads, progress=progress))
+    settings: dict[str, Any] = {"comm": comm, "threads": threads, "progress": progress}
+    found = np.concatenate(survey(src, look, unit=unit, loc=loc, any_order=True, **settings))
     found[:, 1] = np.sqrt(found[:, 1])
     names = ("mean", "sigma", "min", "max")
     return Statistics(

@@ -94,7 +94,7 @@ def norm_variance(
 
     out = operate(
         src, dst, operation, what=f"mean 0 and standard deviation {sigma:g} in {said}", unit=unit, loc=loc, overwrite=overwrite,
-        comm=comm, threads=threads, progress=progress,
+        any_order=weights is None and not ramp, comm=comm, threads=threads, progress=progress,
     )  # fmt: skip
     parts = in_order(comm, found)
     constant, replaced = (sum(p[k] for p in parts) for k in range(2))

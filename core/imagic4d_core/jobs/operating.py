@@ -17,6 +17,7 @@ from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
 from imagic4d_core.io.statistics import worth_compiling
+from imagic4d_core.io.writer import output_format
 from imagic4d_core.jobs.copying import shape_text
 from imagic4d_core.parallel import SERIAL, Comm, keep_memory, map_blocks, thread_count
 
@@ -76,8 +77,8 @@ class Operated:
         return out + [f"  {note}" for note in self.notes]
 
 
-def open_unit(src: str | os.PathLike, unit: str, loc: Locations | None = None) -> Stack:
-    """Open a file for a command of a pair: images (sections of volumes one by one), or volumes.
+def open_unit(src: str | os.PathLike, unit: str, loc: Locations | None = None, rows: str | None = None) -> Stack:
+    """Open a file for a command of a pair: images (sections of volumes one by one), or volumes; `rows` as `open_stack`.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def open_unit(src: str | os.PathLike, unit: str, loc: Locations | None = None) -
     """
     if unit not in UNITS:
         raise ValueError(f"unit {unit!r} is neither images nor volumes")
-    stack = open_stack(src, loc, what=unit)
+    stack = open_stack(src, loc, what=unit, rows=rows)
     if not stack.n_images:
         stack.close()
         raise InputError(f"{stack.path}: no location is selected; give at least one")
@@ -130,8 +131,8 @@ def operate(
     src: str | os.PathLike, dst: str | os.PathLike, operation: Operation, *, what: str, unit: str, loc: Locations | None = None,
     box: Sequence[int] | Callable[[tuple[int, ...]], Sequence[int]] | None = None,
     pixel_scale: float | Callable[..., float] = 1.0, pixel_size: float | None = None, dtype: Any = np.float32,
-    takes_complex: bool = False, by_section: bool = False, finite: bool = True, overwrite: bool = False, comm: Comm = SERIAL,
-    threads: int | None = None, progress: Callable[[int, int], None] | None = None,
+    takes_complex: bool = False, by_section: bool = False, any_order: bool = False, finite: bool = True, overwrite: bool = False,
+    comm: Comm = SERIAL, threads: int | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Operated:  # fmt: skip
     """Read objects, work on them, write them; memory is bounded by the block, not by the file.
 
@@ -157,6 +158,8 @@ def operate(
         Complex densities are handed over as they are, in place of being refused.
     by_section : bool
         The operation works pixel by pixel: volumes may be handed over section by section, as (1, 1, lines, pixels) or more.
+    any_order : bool
+        The operation does not look where in its box a density stands: lines of MRC files need not be turned, and turned back.
     finite : bool
         Refuse NaN and infinite densities.
     overwrite, comm, threads, progress
@@ -170,7 +173,11 @@ def operate(
     ------
     InputError, MismatchError, OutputError
     """
-    with open_unit(src, unit, loc) as stack:
+    rows = "centre"
+    if any_order and output_format(dst) == "MRC":  # from MRC to MRC only
+        with open_unit(src, unit, loc) as stack:
+            rows = "keep" if stack.format == "MRC" else rows
+    with open_unit(src, unit, loc, rows) as stack:
         old = box_of(stack)
         new = tuple(int(k) for k in (box(old) if callable(box) else box or old))
         if len(new) != len(old):
@@ -194,7 +201,7 @@ def operate(
         compile_statistics(4 * count * out_planes * new[-2] * new[-1] // (planes if pieces else 1))
         with create_stack(
             dst, objects, sections, new[-2], new[-1], pixel_size=size, overwrite=overwrite, comm=comm, dtype=dtype,
-            volumes=volumes, nblocks=stack.nblocks, history=what,
+            volumes=volumes, nblocks=stack.nblocks, history=what, rows=rows,
         ) as writer:  # fmt: skip
 
             def block(span: tuple[int, int]) -> None:
@@ -224,7 +231,7 @@ def operate(
 
 def survey(
     src: str | os.PathLike, look: Callable[[NDArray, NDArray, int], Any], *, unit: str, loc: Locations | None = None,
-    takes_complex: bool = False, comm: Comm = SERIAL, threads: int | None = None,
+    takes_complex: bool = False, any_order: bool = False, comm: Comm = SERIAL, threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Any]:  # fmt: skip
     """What a function finds in the blocks of a file, in order, on every rank; nothing is written.
@@ -233,7 +240,7 @@ def survey(
     ----------
     look : callable
         (data, headers, start) as an `Operation`; what it returns is small and can be sent to other ranks.
-    src, unit, loc, takes_complex, comm, threads, progress
+    src, unit, loc, takes_complex, any_order, comm, threads, progress
         As `operate`.
 
     Returns
@@ -241,7 +248,7 @@ def survey(
     list
         One result for each block; blocks do not depend on ranks or threads.
     """
-    with open_unit(src, unit, loc) as stack:
+    with open_unit(src, unit, loc, "keep" if any_order else None) as stack:
         box = box_of(stack)
         plane = stack.sections if len(box) == 3 else 1
         keep_memory()
