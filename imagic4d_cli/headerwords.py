@@ -19,6 +19,9 @@ WORDS: dict[str, str] = {
     "msa run": "Read: 58 (active), 123. Written: 110, 119, 121, 122, 129, 130 and 131 to 199 (coordinates); 150 (eigenvalue) of "
     "eigenimages.",
     "msa classify": "Read: 131 to 199 (coordinates), 58. Written: 108 (class number), 58 (-1 for those in no class).",
+    "msa plot": "Read: 131 to 199 (coordinates), 108 (class), 150 (eigenvalue of an eigenimage). None are changed.",
+    "classify2d": "Written into averages: 108 (class number), 114 and 59 (members), 115 (quality); into aligned images 100, 108, "
+    "112, 113, 116 to 118 (moves made).",
     "info": f"Read: all that tell shape and type, {_POSE}, 123 (pixel size), 30 (title). {_NONE}.",
     "copy": "Read and written: all travel along; 1, 2, 11, 61, 62 (numbers, counts, sizes) are those of the output.",
     "threed-copy": "Read and written: all travel along; 1, 2, 11, 61, 62 (numbers, counts, sizes) are those of the output.",

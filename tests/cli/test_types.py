@@ -77,7 +77,7 @@ def test_files_complete_by_suffix(tmp_path, monkeypatch):
         (tmp_path / name).touch()
     (tmp_path / "d").mkdir()
     found = [item.value for item in types.SOURCE.shell_complete(None, None, "")]
-    assert found == ["a.hed", "b.mrcs", "d/"]
+    assert found == ["a", "b.mrcs", "d/"]
 
 
 def test_locations():
