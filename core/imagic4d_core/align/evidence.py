@@ -17,6 +17,8 @@ CHANCE, ENOUGH = 0.35, 3.1
 DECOYS = 5
 SAMPLE = 64
 SAMPLE_SAFE = 512
+#: With fewer images even all of them would prove nothing.
+FEWEST = 6
 #: A single reference of at least this many of those is judged by itself, and left out below this share.
 OWN_SAMPLE, POOR = 24, 0.25
 FOLDS = 5
@@ -42,6 +44,11 @@ class Evidence:
     wins: float
     z: float
     poor: list[int]
+
+    @property
+    def few(self) -> bool:
+        """Whether there were too few images to tell."""
+        return self.images < FEWEST
 
     @property
     def found(self) -> bool:

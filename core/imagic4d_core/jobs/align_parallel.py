@@ -139,7 +139,7 @@ def align_parallel(
             angle_rms=float(np.sqrt((np.rad2deg(run.parts()[0]) ** 2).mean())),
             shift_rms=float(np.sqrt((run.offset**2).sum(1).mean())), evidence=evidence, output=os.fspath(dst),
         )  # fmt: skip
-        if not evidence.found:
+        if not evidence.found and not evidence.few:
             summary.warnings.append("the images show no sign of the references, they could be noise")
     return summary
 

@@ -202,7 +202,10 @@ def _warn(summary: MraSummary, images: Images, evidence: Evidence) -> None:
         summary.warnings.append(
             f"the references are sums of these very images (their word {word}): each image is drawn to its own noise; use --safe"
         )
-    if not evidence.found:
+    if evidence.few:
+        act = "nothing was aligned" if summary.safe else "look at the result"
+        summary.warnings.append(f"{evidence.images} images are too few to tell whether they show the references: {act}")
+    elif not evidence.found:
         act = (
             "nothing was aligned"
             if summary.safe
