@@ -19,6 +19,7 @@ from imagic4d_core.forward import Projector
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import read_stack, write_stack
+from imagic4d_core.jobs.forward import OVERSAMPLING
 from imagic4d_core.models import project, volume
 
 
@@ -44,7 +45,7 @@ def one(folder: Path, program: str, box: int, asked: argparse.Namespace) -> None
     write_stack(folder / "v.mrc", truth[None], pixel_size=peer.PIXEL, overwrite=True)
     counts = (asked.images // 4, asked.images)
     seconds: dict[str, list[float]] = {"im4d forward": [], "relion_project": [], "inside Python": []}
-    prepared = Projector(truth)
+    prepared = Projector(truth, oversampling=OVERSAMPLING)
     prepared.project(np.eye(3)[None])
     for count in counts:
         poses = Poses.blank(count)

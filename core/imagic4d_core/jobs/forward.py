@@ -15,11 +15,17 @@ from imagic4d_core.geometry import euler, sphere, symmetry
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
+from imagic4d_core.io.statistics import worth_compiling
+from imagic4d_core.kernels import statistics
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, warm_first
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.recon.warm import warmup
 from imagic4d_core.rng import rng_for
 from imagic4d_core.units import Frequency
+
+#: Grid cells per Fourier pixel. Against exact projections of analytic blobs 1.5 has a relative rms error of 0.0014, 2 of 0.0005;
+#: its grid is less than half as large, quicker made and better held in the cache.
+OVERSAMPLING = 1.5
 
 
 @dataclass
@@ -110,13 +116,15 @@ def forward(
         r_max = shells_of(max_frequency, box, volumes.pixel_size)
         count = len(source)
         tasks = [part for v in range(-1, len(known)) for part in _chunks(np.flatnonzero(source == v), batch_size(box))]
+        if worth_compiling(4 * count * box * box):
+            statistics.use()
         with create_stack(
             dst, count, 1, box, box, pixel_size=volumes.pixel_size, overwrite=overwrite, comm=comm, history="forward"
         ) as out:
             mine = tasks[comm.rank :: comm.size]
             done = 0
             for v, group in itertools.groupby(mine, key=lambda index: int(source[index[0]])):
-                projector = Projector(volumes.read_volumes(v, v + 1)[0], r_max) if v >= 0 else None
+                projector = Projector(volumes.read_volumes(v, v + 1)[0], r_max, OVERSAMPLING) if v >= 0 else None
 
                 def make(index: NDArray[np.intp], projector: Projector | None = projector) -> None:
                     images = _project(projector, poses, index) if projector else np.zeros((len(index), box, box), np.float32)
