@@ -17,6 +17,7 @@ DIR=${DIR:-nine}            # folder of everything
 SEED=${SEED:-1}
 IM4D=${IM4D:-im4d}          # what starts a command that can use MPI
 SHIFT=${SHIFT:-0.3}         # largest shift, of half the box
+FINAL=${FINAL:-header}      # step 8 starts from poses and memberships found; random: anew, from all single images
 NUMBER=${NUMBER:-2500}      # simulated images, their size and their signal-to-noise ratio
 SIZE=${SIZE:-64}
 SNR=${SNR:-0.1}
@@ -70,7 +71,7 @@ step 7b_parallel $IM4D align-parallel "$DIR/members.hed" "$DIR/reprojections.hed
 if ! done_ 8_final; then
     resume=()
     if [ -e "$DIR/final/run.json" ]; then resume=(--resume); fi
-    step 8_final $IM4D refine "$DIR/parallel.hed" "$DIR/final" --volumes "$K" --start header --seed "$SEED" "${resume[@]}"
+    step 8_final $IM4D refine "$DIR/parallel.hed" "$DIR/final" --volumes "$K" --start "$FINAL" --seed "$SEED" "${resume[@]}"
 fi
 
 # 9. resolution, report, and truth where it is known
