@@ -1,5 +1,9 @@
 """Ward's tree against the greedy twin, whatever the blocks, threads and lists."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from oracle.ward import greedy_ward, intra
@@ -151,3 +155,18 @@ def test_search_against_all_pairs():
         np.testing.assert_array_equal(every[kept], heights[i, : len(kept)])
         rest = np.setdiff1d(np.arange(700), [*kept, row])
         assert every[rest].min() >= bound[i]
+
+
+def test_same_tree_and_classes_without_the_compiler():
+    code = (
+        "import numpy as np; from imagic4d_core.msa.ward import ward; from imagic4d_core.msa.moving import move_elements;"
+        "x = np.sin(np.arange(150.0) ** 2).reshape(50, 3); t, _ = ward(np.concatenate([x, x[:3]]));"
+        "m = move_elements(x, t.cut(6)[:50], 6); print(t.merges.tolist(), t.heights.tolist(), m.labels.tolist())"
+    )
+    said = []
+    for value in ("0", "1"):
+        env = os.environ | {"NUMBA_DISABLE_JIT": value}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert said[0] == said[1]

@@ -265,6 +265,7 @@ def _write_files(
         f"Per cent ignored                         : {ignore:g}",
         f"Total variance                           : {result.total:.7E}",
         f"Share of variance inside the classes     : {result.within:.6f}",
+        f"Share of variance between the classes    : {1 - result.within:.6f}",
     ]
     tables = [
         ("intra-class variance", result.intra),
