@@ -21,7 +21,7 @@ def noise(box, seed, n=2):
     return np.random.default_rng(seed).standard_normal((n, *box)).astype(np.float32)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(BOXES, SEEDS, st.sampled_from(EDGES), st.floats(0.1, 1.0), st.floats(1.0, 2.0))
 def test_filters_are_linear(box, seed, edge, cut, padding):
     a, b = noise(box, seed), noise(box, seed + 1)
@@ -30,7 +30,7 @@ def test_filters_are_linear(box, seed, edge, cut, padding):
     np.testing.assert_allclose(run[2], 2 * run[0] - run[1], atol=2e-5)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(BOXES, SEEDS, st.sampled_from(EDGES), st.floats(0.05, 0.5), st.floats(0.55, 1.0))
 def test_a_plane_wave_is_multiplied_by_the_curve(box, seed, edge, low, high):
     """Frequencies are cycles per pixel along every axis, so that boxes need not be square."""
@@ -68,7 +68,7 @@ def test_b_factor_of_a_gaussian_adds_to_its_width():
     np.testing.assert_allclose(filtered(mild, 2, Band(bfactor=-60, pixel_size=pixel).curve)[0], g, atol=1e-5)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(BOXES, SEEDS)
 def test_parseval_and_there_and_back(box, seed):
     a = noise(box, seed)
@@ -81,7 +81,7 @@ def test_parseval_and_there_and_back(box, seed):
     np.testing.assert_allclose(turned, f, atol=1e-4)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(BOXES, SEEDS)
 def test_correlation_functions(box, seed):
     rng = np.random.default_rng(seed)
@@ -102,7 +102,7 @@ def test_correlation_functions(box, seed):
     assert two.correlation(a[0], far[0]) == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(BOXES, SEEDS)
 def test_rotational_average_is_idempotent_and_keeps_the_sum(box, seed):
     a = noise(box, seed, 1)[0]
@@ -115,7 +115,7 @@ def test_rotational_average_is_idempotent_and_keeps_the_sum(box, seed):
     assert shell.max() >= min(box) // 2
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(BOXES, SEEDS, st.floats(0.5, 20), st.booleans(), st.booleans(), st.booleans())
 def test_normalised_objects_have_mean_0_and_sigma(box, seed, sigma, use_mask, ramp, outliers):
     data = noise(box, seed, 3) * 7 + 100
@@ -128,7 +128,7 @@ def test_normalised_objects_have_mean_0_and_sigma(box, seed, sigma, use_mask, ra
             assert mean == pytest.approx(0, abs=1e-4 * sigma) and sd == pytest.approx(sigma, rel=1e-4)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(BOXES, SEEDS)
 def test_a_ramp_goes_and_all_else_stays(box, seed):
     a = noise(box, seed, 1)
@@ -141,7 +141,7 @@ def test_a_ramp_goes_and_all_else_stays(box, seed):
     np.testing.assert_allclose(other, one, atol=1e-4)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(BOXES, SEEDS, st.sampled_from([n for n, o in arithmetic.OPERATIONS.items() if n not in ("log", "log10", "sqrt", "power")]))
 def test_operations_are_those_of_numpy(box, seed, name):
     a = noise(box, seed)
@@ -159,7 +159,7 @@ def test_operations_are_those_of_numpy(box, seed, name):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(BOXES, SEEDS)
 def test_formula_names(box, seed):
     a = noise(box, seed, 2)
@@ -175,7 +175,7 @@ def test_formula_names(box, seed):
         np.testing.assert_allclose(found[k], grids["x"] + 10 * grids["y"] + 100 * z + 1000 * r + rest, rtol=1e-5, atol=1e-3)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(BOXES, SEEDS, st.sampled_from("xyz"))
 def test_mirror_there_and_back_keeps_the_centre(box, seed, axis):
     if axis == "z" and len(box) == 2:
@@ -187,7 +187,7 @@ def test_mirror_there_and_back_keeps_the_centre(box, seed, axis):
     np.testing.assert_array_equal(once[centre], a[centre])
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(BOXES, SEEDS)
 def test_two_images(box, seed):
     a, b = noise(box, seed, 1)[0], noise(box, seed + 1, 1)[0]
@@ -203,7 +203,7 @@ def test_two_images(box, seed):
     assert two.phase_residual(a, -a) == pytest.approx(180, abs=0.1)
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(BOXES, SEEDS)
 def test_peaks_are_local_maxima(box, seed):
     a = noise(box, seed, 1)[0]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagic4d_core.errors import InputError
@@ -121,6 +121,7 @@ def test_powers_stay_floating_point():
     assert np.isinf(Expression.parse("a ** 9 ** 9", ["a"])(a=np.float64(2)))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="a1.+-*/%<>=()!,'\" []{}:@&|~sqrtclip\n\\ä", max_size=60))
 def test_any_text_is_a_formula_or_an_input_error(text):
     try:
@@ -130,6 +131,7 @@ def test_any_text_is_a_formula_or_an_input_error(text):
     assert np.shape(e(a=A)) in ((), A.shape)
 
 
+@settings(deadline=None)
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))
 def test_precedence_is_that_of_python(x, y, z):
     for text in ("x - y * z + -x ** 2", "(x - y) * z", "x < y + z", "not x < y and y < z or x > z"):
