@@ -160,17 +160,18 @@ def lanczos(
         m += b
         full = m + b > limit or m >= size
         if m >= min(size, wanted + b) and (m >= check or full or calls >= most):
-            check = m + max(b, m // 12)
             few = min(m, wanted + max(spare, b, wanted // 2))
-            values, s = scipy.linalg.eigh(t[:m, :m], subset_by_index=(m - few, m - 1))
-            values, s = values[::-1], s[:, ::-1]
-            r = np.linalg.qr(w, mode="r")
-            residuals = np.linalg.norm(r @ s[m - b : m], axis=0) / np.maximum(values, 1e-300)
+            # good enough to judge by, at half the time; the last one is in double precision
+            values, s, residuals = _ritz(t[:m, :m].astype(np.float32), w, few)
             live = values[:wanted] > 1e-6 * values[0]  # rounding of float32 is all there is below
             worst = float(residuals[:wanted][live].max())
+            check = m + max(b, m // (12 if worst < 0.03 else 4))
             if progress is not None:
                 progress(calls, worst)
-            if worst <= tolerance or calls >= most or m >= size:
+            done = worst <= tolerance or calls >= most or m >= size
+            if done or full:
+                values, s, residuals = _ritz(t[:m, :m], w, few)
+            if done:
                 break
             if full:  # keep the best of what was found
                 keep = min(m - b, few)
@@ -183,6 +184,15 @@ def lanczos(
     count = min(m, wanted + spare)
     vectors = fix_signs((basis[:, :m] @ s[:, :wanted].astype(np.float32)).astype(np.float64))
     return Eigen(np.maximum(values[:count], 0.0).copy(), vectors, residuals[:count], calls)
+
+
+def _ritz(t: NDArray, w: NDArray, few: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Largest `few` Ritz values, their vectors in the basis, and their relative residuals; `w` is what the last block left."""
+    m, b = len(t), w.shape[1]
+    values, s = scipy.linalg.eigh(t, subset_by_index=(m - few, m - 1))
+    values, s = values[::-1], s[:, ::-1]
+    r = np.linalg.qr(w, mode="r")
+    return values, s, np.linalg.norm(r @ s[m - b : m], axis=0) / np.maximum(values, 1e-300)
 
 
 def _next_block(w: NDArray[np.float32], basis: NDArray[np.float32], columns: int, norm: float) -> NDArray[np.float32]:

@@ -8,9 +8,9 @@ images may share their numbers: meant for a first pass over unaligned images.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 from imagic4d_core import fourier
@@ -82,8 +82,10 @@ class RingSpectra:
         return out.reshape(len(images), -1).astype(np.float32, copy=False)
 
 
-def _bilinear(x: NDArray, y: NDArray, lines: int, pixels: int) -> scipy.sparse.csr_matrix:
+def _bilinear(x: NDArray, y: NDArray, lines: int, pixels: int) -> Any:
     """Sparse matrix that samples flat images at points (x, y), float32."""
+    import scipy.sparse
+
     i = np.clip(np.floor(x).astype(np.int64), 0, lines - 2)
     j = np.clip(np.floor(y).astype(np.int64), 0, pixels - 2)
     u, v = x - i, y - j
