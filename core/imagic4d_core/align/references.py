@@ -63,7 +63,7 @@ def masked(images: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np
 
 
 def prepare(
-    images: NDArray[np.float32], sampler: PolarSampler, r_local: int, *, radius: float, amplitude_filter: float = 0.0
+    images: NDArray[np.float32], sampler: PolarSampler, r_local: int | None, *, radius: float, amplitude_filter: float = 0.0
 ) -> PlaneReferences:
     """References from masked images.
 
@@ -73,8 +73,8 @@ def prepare(
         Masked (`masked`).
     sampler : PolarSampler
         Of the search.
-    r_local : int
-        Largest frequency of the local refinement, Fourier pixels.
+    r_local : int or None
+        Largest frequency of the local refinement, Fourier pixels; None: no grids, for a search alone.
     radius : float
         Outer radius of the mask, pixels.
     amplitude_filter : float
@@ -83,6 +83,8 @@ def prepare(
     box = sampler.box
     spectra = fourier.centred_rfftn(images, 2).astype(np.complex64)
     lines = filter_amplitudes(sampler.sample(spectra), amplitude_filter)
+    if r_local is None:
+        return PlaneReferences(lines, np.empty((len(images), 0, 0), np.complex64), 1.0, radius)
     small = min(box, fourier.good_size(2 * r_local + 4))
     m = fourier.good_size(OVERSAMPLING * small)
     grids = np.empty((len(images), m, m // 2 + 1), np.complex64)
@@ -97,8 +99,8 @@ def prepare(
     return PlaneReferences(lines, grids, m / small, radius)
 
 
-def decoys(images: NDArray[np.float32], mask: NDArray[np.float32], seed: int, stage: str = "align/decoy") -> NDArray[np.float32]:
-    """For every reference a picture of nothing: the same mask, spectrum and angular symmetry, but nothing in its place.
+def decoys(images: NDArray[np.float32], mask: NDArray[np.float32], seed: int, sets: int = 1) -> NDArray[np.float32]:
+    """For every reference pictures of nothing: the same mask, spectrum and angular symmetry, but nothing in its place.
 
     Every ring of the spectrum is turned by an angle and given a sign of its own, at random; then mask and power of each ring are
     put back, a few times over. An image of noise prefers neither a reference nor its decoy, whatever the spectrum of the noise;
@@ -110,8 +112,13 @@ def decoys(images: NDArray[np.float32], mask: NDArray[np.float32], seed: int, st
     images : ndarray, shape (k, box, box), float32
         Masked references.
     mask : ndarray, shape (box, box), float32
-    seed, stage
-        Keys of the random numbers.
+    seed : int
+    sets : int
+        Decoys of each reference.
+
+    Returns
+    -------
+    ndarray, shape (sets, k, box, box), float32
     """
     box = images.shape[-1]
     kx, ky = (fourier.frequencies(box) * box)[:, None], fourier.half_frequencies(box) * box
@@ -125,23 +132,25 @@ def decoys(images: NDArray[np.float32], mask: NDArray[np.float32], seed: int, st
 
     size = OVERSAMPLING * box
     at = size // 2 - box // 2
-    out = np.empty_like(images)
+    out = np.empty((sets, *images.shape), np.float32)
     for k, image in enumerate(images):
-        rng = rng_for(seed, stage, k)
-        turn = rng.uniform(0, 2 * np.pi, shells.max() + 1)[shells]
-        sign = np.where(rng.uniform(size=shells.max() + 1) < 0.5, -1.0, 1.0)[shells]
         padded = np.zeros((size, size))
         padded[at : at + box, at : at + box] = image
-        c, s = np.cos(turn) * OVERSAMPLING, np.sin(turn) * OVERSAMPLING
-        f = sign * _bilinear(fourier.centred_rfftn(padded, 2), c * kx - s * ky, s * kx + c * ky)
+        fine = fourier.centred_rfftn(padded, 2)
         wanted = power(fourier.centred_rfftn(image.astype(np.float64), 2))
-        picture = np.zeros((box, box))
-        for _ in range(DECOY_ROUNDS):
-            have = power(f)
-            f *= np.sqrt(wanted / np.where(have > 0, have, 1.0))[shells]
-            picture = fourier.centred_irfftn(f, (box, box)) * mask
-            f = fourier.centred_rfftn(picture, 2)
-        out[k] = picture
+        for d in range(sets):
+            rng = rng_for(seed, f"align/decoy/{d}", k)
+            turn = rng.uniform(0, 2 * np.pi, shells.max() + 1)[shells]
+            sign = np.where(rng.uniform(size=shells.max() + 1) < 0.5, -1.0, 1.0)[shells]
+            c, s = np.cos(turn) * OVERSAMPLING, np.sin(turn) * OVERSAMPLING
+            f = sign * _bilinear(fine, c * kx - s * ky, s * kx + c * ky)
+            picture = np.zeros((box, box))
+            for _ in range(DECOY_ROUNDS):
+                have = power(f)
+                f *= np.sqrt(wanted / np.where(have > 0, have, 1.0))[shells]
+                picture = fourier.centred_irfftn(f, (box, box)) * mask
+                f = fourier.centred_rfftn(picture, 2)
+            out[d, k] = picture
     return out
 
 

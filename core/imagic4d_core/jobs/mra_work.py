@@ -67,18 +67,16 @@ class Work:
 
     def prepared(self, pictures: NDArray[np.float32]) -> PlaneReferences:
         """References."""
-        return self._ready(masked(pictures, self.mask))
+        return self._ready(masked(pictures, self.mask), self.r_local)
 
     def with_decoys(self, pictures: NDArray[np.float32], seed: int) -> PlaneReferences:
-        """References, and `DECOYS` sets of decoys behind them."""
+        """References, and `DECOYS` sets of decoys behind them, for a search."""
         inside = masked(pictures, self.mask)
-        false = [decoys(inside, self.mask, seed, f"align/decoy/{d}") for d in range(DECOYS)]
-        return self._ready(np.concatenate([inside, *false]))
+        return self._ready(np.concatenate([inside, *decoys(inside, self.mask, seed, DECOYS)]), None)
 
-    def _ready(self, inside: NDArray[np.float32]) -> PlaneReferences:
-        return prepare(
-            inside, self.search.sampler, self.r_local, radius=self.outer, amplitude_filter=self.search.amplitude_filter
-        )
+    def _ready(self, inside: NDArray[np.float32], r_local: int | None) -> PlaneReferences:
+        how = self.search
+        return prepare(inside, how.sampler, r_local, radius=self.outer, amplitude_filter=how.amplitude_filter)
 
     def _block(self, a: int, b: int, rows: NDArray[np.int64], first: int, bank: Any) -> Scores:
         spectra = self.images.spectra(a, b)[rows - a]
