@@ -137,10 +137,10 @@ def mra(
         evidence = work.evidence(sets, folds, allowed, SAMPLE_SAFE if safe else SAMPLE, seed)
         summary.evidence = evidence
         if safe:
-            allowed = allowed.copy()
-            allowed[:, evidence.poor] = False
-            if not evidence.found:
-                allowed[:] = False
+            keep = np.full(allowed.shape[1], evidence.found)
+            keep[evidence.poor] = False
+            # the same for all images stays one row in memory
+            allowed = np.broadcast_to(allowed[0] & keep, allowed.shape) if use == "all" else allowed & keep
         _warn(summary, images, evidence)
 
         ready = [work.prepared(images) for images in sets]

@@ -78,8 +78,7 @@ class Work:
         how = self.search
         return prepare(inside, how.sampler, r_local, radius=self.outer, amplitude_filter=how.amplitude_filter)
 
-    def _block(self, a: int, b: int, rows: NDArray[np.int64], first: int, bank: Any) -> Scores:
-        spectra = self.images.spectra(a, b)[rows - a]
+    def _search(self, spectra: NDArray[np.complex64], rows: NDArray[np.int64], first: int, bank: Any) -> Scores:
         return search_block(spectra, self.images.start.select(rows), self.images.before.select(rows), bank, self.search, first)
 
     def _chunk(self) -> int:
@@ -105,7 +104,7 @@ class Work:
                     rows = self.rows(*span, fold, folds)
                     if not len(rows):
                         return span[0], None
-                    found = self._block(*span, rows, first, bank)
+                    found = self._search(self.images.spectra(*span)[rows - span[0]], rows, first, bank)
                     found.score[~np.take_along_axis(allowed[rows], found.column, 1)] = -np.inf
                     return span[0], found.best()
 
@@ -142,27 +141,25 @@ class Work:
         """References against decoys, on evenly spaced images."""
         sample = sampled(self.images.active, most)
         k = allowed.shape[1]
-        may = np.tile(allowed, (1, 1 + DECOYS))
         found: list[Any] = []
         for fold, pictures in enumerate(sets):
             both = self.with_decoys(pictures, seed)
+            # blocks of sampled images, not samples of blocks: products of a few rows would be slow
+            mine = np.flatnonzero(sample & (folds == fold))
             for first in range(0, len(both), self._chunk()):
                 part = slice(first, first + self._chunk())
                 bank = make_bank(PlaneReferences(both.lines[part], both.grids[part], both.oversampling, both.radius), self.search)
 
-                def run(span: tuple[int, int], bound: tuple[Any, ...] = (fold, first, bank)) -> list[Any]:
-                    fold, first, bank = bound
-                    rows = self.rows(*span, fold, folds)
-                    rows = rows[sample[rows]]
-                    if not len(rows):
-                        return []
-                    block = self._block(*span, rows, first, bank)
-                    count = bank.count
-                    score = block.score[..., 0].reshape(len(rows), -1, count).max(1)  # over hands
-                    score[~may[rows, first : first + count]] = -np.inf
-                    return [(int(r), first, s) for r, s in zip(rows, score, strict=True)]
+                def run(span: tuple[int, int], bound: tuple[Any, ...] = (mine, first, bank)) -> list[Any]:
+                    mine, first, bank = bound
+                    rows = mine[slice(*span)]
+                    spectra = np.concatenate([self.images.spectra(int(i), int(i) + 1) for i in rows])
+                    block = self._search(spectra, rows, first, bank)
+                    score = block.score[..., 0].reshape(len(rows), -1, bank.count).max(1)  # over hands
+                    may = np.tile(allowed[rows], (1, 1 + DECOYS))[:, first : first + bank.count]
+                    return [(int(r), first, s) for r, s in zip(rows, np.where(may, score, -np.inf), strict=True)]
 
-                for items in map_blocks(run, self.comm.blocks(self.images.n, BLOCK), self.threads, None):
+                for items in map_blocks(run, self.comm.blocks(len(mine), BLOCK), self.threads, None):
                     found += items
         place = np.cumsum(sample) - 1
         table = np.full((int(sample.sum()), k * (1 + DECOYS)), -np.inf, np.float32)
