@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PREFIX ?= $(HOME)/.local
 PATHS := imagic4d_cli core tests benchmarks examples
 
-.PHONY: help setup test test-full demo generate check lint typecheck install install-completions wheel clean
+.PHONY: help setup test test-full demo generate check lint typecheck docs install install-completions wheel clean
 
 help:
 	@echo "make test                 all quick tests"
@@ -14,6 +14,7 @@ help:
 	@echo "make demo                 three structures from simulated images, with report.html"
 	@echo "make check                lint, and generated files up to date"
 	@echo "make generate             write man pages, completions, docs/cli.md, docs/header-words.md"
+	@echo "make docs                 the pages of docs/ as a web site in site/, links checked"
 	@echo "make install              im4d, man pages and completions below PREFIX ($(PREFIX))"
 	@echo "make install-completions  completions and man pages into your home folder"
 	@echo "make wheel                build the package into dist/"
@@ -46,6 +47,11 @@ lint: $(READY)
 typecheck: $(READY)
 	$(BIN)/mypy imagic4d_cli
 
+docs: $(READY)
+	@$(BIN)/python -c 'import mkdocs' 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 install:
 	PYTHON="$(PYTHON)" bash .ci/install "$(PREFIX)"
 
@@ -57,4 +63,4 @@ wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) build dist demo core/*.egg-info *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist demo site core/*.egg-info *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
