@@ -11,7 +11,8 @@ from imagic4d_core.errors import InputError, MismatchError, OutputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io import atomic
 from imagic4d_core.io import header as hdr
-from imagic4d_core.io.stack import create_stack, open_stack, read_stack, replace_headers, write_stack
+from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.stack import create_stack, open_stack, read_stack, write_stack
 
 
 def test_written_headers_keep_the_rules(tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ import pytest
 from oracle.msa import msa
 
 from imagic4d_core.errors import InputError, MismatchError, OutputError, UsageError
-from imagic4d_core.io.stack import open_stack, read_stack, replace_headers, write_stack
+from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.stack import open_stack, read_stack, write_stack
 from imagic4d_core.jobs.msa_run import msa_run
 from imagic4d_core.msa import model
 from imagic4d_core.msa.coordinates import active, read_coordinates, records_for

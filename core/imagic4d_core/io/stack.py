@@ -19,10 +19,9 @@ from imagic4d_core.io.header import HEADER_DTYPE, set_geometry
 from imagic4d_core.io.layout import check_finite
 from imagic4d_core.io.locations import Locations, parse_locations, split_spec
 from imagic4d_core.io.nearby import did_you_mean
-from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.writer import StackWriter, create_stack
 
-__all__ = ["Stack", "StackWriter", "check_finite", "create_stack", "open_stack", "read_stack", "replace_headers", "write_stack"]
+__all__ = ["Stack", "StackWriter", "check_finite", "create_stack", "open_stack", "read_stack", "write_stack"]
 
 log = logging.getLogger(__name__)
 

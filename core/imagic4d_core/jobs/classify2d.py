@@ -15,7 +15,8 @@ import numpy as np
 
 from imagic4d_core.errors import MismatchError, UsageError
 from imagic4d_core.io.atomic import atomic_write_json
-from imagic4d_core.io.stack import open_stack, replace_headers
+from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs import runfolder
 from imagic4d_core.jobs.centring import centre
 from imagic4d_core.jobs.copying import copy

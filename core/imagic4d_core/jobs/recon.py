@@ -19,7 +19,8 @@ from imagic4d_core.geometry.euler import random_rotations
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.atomic import check_new
 from imagic4d_core.io.header import blank_headers
-from imagic4d_core.io.stack import Stack, StackWriter, create_stack, open_stack, replace_headers
+from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.stack import Stack, StackWriter, create_stack, open_stack
 from imagic4d_core.io.writer import output_paths
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count, warm_first
 from imagic4d_core.recon import exact_filter

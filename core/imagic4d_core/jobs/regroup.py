@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from imagic4d_core.angrec.assign import Candidates
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import check_new, scratch_folder
-from imagic4d_core.io.stack import open_stack, replace_headers
+from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import output_paths
 from imagic4d_core.jobs.angrec import reconstitute
 from imagic4d_core.jobs.recon import recon
