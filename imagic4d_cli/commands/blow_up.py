@@ -31,8 +31,8 @@ def cli(
 ) -> None:  # fmt: skip
     """Magnify or reduce {images}: other pixel size, other box.
 
-    Give one of --factor, --box and --pixel-size-out. The box becomes the nearest whole number of pixels; the centre stays at index
-    N // 2, densities keep their size. Methods: "fourier" cuts or pads the spectrum, exact for what is band-limited, with the
+    Give one of --factor, --box and --pixel-size-out. The box becomes the nearest whole number of pixels; the centre stays at
+    index N // 2, densities keep their size. Methods: "fourier" cuts or pads the spectrum, exact for what is band-limited, with the
     magnification that the new longest side gives; "spline", "bilinear" and "nearest" interpolate, for magnification (they do
     not low-pass); "coarse" takes the mean of 2, 3, ... pixels around every second, third, ... one.
 

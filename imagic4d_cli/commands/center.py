@@ -21,7 +21,7 @@ _CRITERION = types.Words("total-sum", "mass", imagic={"TOTSUM": "total-sum", "MA
 @opt.max_shift
 @opt.max_frequency
 @opt.mask_radius
-@opt.option("--level", type=float, metavar="D", help="Mass: only densities above it count; default: mean of the outermost pixels.")
+@opt.option("--level", type=float, metavar="D", help="Mass: only densities above it count; default: mean of the border.")
 @opt.option("--whole-pixels", is_flag=True, help="Shift by whole pixels only: nothing is interpolated.")
 @opt.interpolation
 @opt.fill

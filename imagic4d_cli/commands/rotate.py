@@ -42,9 +42,9 @@ def cli(
     [volumes] Euler angles turn the volume as a projection with these angles sees it: (A,0,0) turns all sections by A, clockwise
     seen from the top section.
 
-    Header words written: 100, 112, 113 (111 for Z), the last move; 116 to 118 (of volumes 53 to 56, 117, 118), all moves since the
-    original, as one, and 92 where that was mirrored before. Poses (65 to 67, 80, 81) go with the pixels. Interpolation "fourier" shears lines by phases: exact for what
-    is band-limited, and slower.
+    Header words written: 100, 112, 113 (111 for Z), the last move; 116 to 118 (of volumes 53 to 56, 117, 118), all moves since
+    the original, as one, and 92 where that was mirrored before. Poses (65 to 67, 80, 81) go with the pixels. Interpolation
+    "fourier" shears lines by phases: exact for what is band-limited, and slower.
 
     \b
     [images] Examples:
