@@ -32,9 +32,9 @@ def cli(
     """Magnify or reduce {images}: other pixel size, other box.
 
     Give one of --factor, --box and --pixel-size-out. The box becomes the nearest whole number of pixels; the centre stays at
-    index N // 2, densities keep their size. Methods: "fourier" cuts or pads the spectrum, exact for what is band-limited, with the
-    magnification that the new longest side gives; "spline", "bilinear" and "nearest" interpolate, for magnification (they do
-    not low-pass); "coarse" takes the mean of 2, 3, ... pixels around every second, third, ... one.
+    index N // 2, densities keep their size. Methods: "fourier" cuts or pads the spectrum, exact for what is band-limited, with
+    the magnification that the new longest side gives; "spline", "bilinear" and "nearest" interpolate, for magnification (they
+    do not low-pass); "coarse" takes the mean of 2, 3, ... pixels around every second, third, ... one.
 
     Header words written: 123 (pixel size), and all distances in pixels (53, 80, 81, 111 to 113, 117, 118), which follow it. The
     pixel size that was reached is reported.
