@@ -1,6 +1,6 @@
 """docs/first-hour.md: its commands, typed line by line, print what the page says.
 
-``python tests/e2e/test_first_hour.py`` types them and writes what they print into the page, and their pictures into docs/pictures.
+``python tests/e2e/test_first_hour.py`` types them and writes what they print into the page, and the pictures into docs/pictures.
 """
 
 import os
