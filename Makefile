@@ -17,7 +17,7 @@ help:
 	@echo "make docs                 the pages of docs/ as a web site in site/, links checked"
 	@echo "make install              im4d, man pages and completions below PREFIX ($(PREFIX))"
 	@echo "make install-completions  completions and man pages into your home folder"
-	@echo "make wheel                build the package into dist/"
+	@echo "make wheel                build wheel and source package into dist/"
 	@echo "make clean                remove what the other targets made"
 
 $(READY): pyproject.toml .ci/setup
@@ -60,7 +60,7 @@ install-completions: $(READY)
 
 wheel: $(READY)
 	rm -rf build
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m build --outdir dist . >/dev/null
 
 clean:
 	rm -rf $(VENV) build dist demo site core/*.egg-info *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
