@@ -10,7 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "first-hour.md"
 EPOCH = "1700000000"
 BLOCK = re.compile(r"^```console\n(.*?)^```\n", flags=re.M | re.S)
