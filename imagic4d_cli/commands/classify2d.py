@@ -50,7 +50,6 @@ def cli(run: Run, src: str, rundir: str, classes: tuple[float, ...], **settings:
 
     if len(classes) != 1 or classes[0] != int(classes[0]):
         raise UsageError("--classes: one whole number is needed here")
-    kwargs = run.job_kwargs()
-    if settings["resume"]:
-        kwargs["seed"] = 0  # the run has its own
+    # a run that is resumed has its own seed: none is drawn
+    kwargs = run.job_kwargs("overwrite", "comm", "threads", "progress", *(() if settings["resume"] else ("seed",)))
     run.report(classify2d(src, rundir, classes=int(classes[0]), **settings, **kwargs))

@@ -54,11 +54,10 @@ def cli(run: Run, src: str, rundir: str, volumes: int | None, script: bool, **se
 
     if volumes is None and not settings["resume"] and settings["start"] == "random":
         raise UsageError("--volumes K is needed: how many 3Ds are wanted")
-    kwargs = run.job_kwargs()
+    # a run that is resumed has its own seed: none is drawn
+    kwargs = run.job_kwargs("overwrite", "comm", "threads", "progress", *(() if settings["resume"] else ("seed",)))
     if script:
         options = {k: v for k, v in settings.items() if k not in ("resume", "report")}
-        click.echo(job.script(job.settings(src, volumes=volumes or 1, seed=kwargs["seed"], **options)), nl=False)
+        click.echo(job.script(job.settings(src, volumes=volumes or 1, seed=run.seed, **options)), nl=False)
         return
-    if settings["resume"]:
-        kwargs["seed"] = 0  # the run has its own
     run.report(job.refine(src, rundir, volumes=volumes or 1, **settings, **kwargs))
