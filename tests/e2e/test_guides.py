@@ -69,7 +69,8 @@ def test_relion_lines_run(im4d, data):
     importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed (make docs, or pip install '.[docs]')"
 )
 def test_site_builds_without_a_broken_link(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    # not --quiet: it hides warnings from --strict too
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     pages = {p.stem for p in (ROOT / "docs").glob("*.md")} - {"README"}
