@@ -98,7 +98,7 @@ def relion(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     command = [peer.need("relion_refine"), "--i", "images.star", "--o", "Class3D/run", "--ref", "consensus.mrc"]
     command += ["--ini_high", asked.ini_high, "--K", SETS, "--iter", asked.iterations, "--tau2_fudge", asked.tau2_fudge]
     command += ["--particle_diameter", object_diameter(folder), "--zero_mask", "--flatten_solvent", "--norm", "--scale"]
-    command += ["--sym", "C1", "--healpix_order", 2, "--oversampling", 1, "--offset_range", 5, "--offset_step", 2]
+    command += ["--sym", "C1", "--healpix_order", 2, "--oversampling", 1, "--offset_range", 3, "--offset_step", 2]
     command += ["--pad", 2, "--pool", 30, "--dont_combine_weights_via_disc", "--preread_images", "--j", 1]
     command += ["--random_seed", asked.seed]
     return run(command, folder, "relion.log") | {"command": " ".join(["relion_refine", *map(str, command[1:])])}

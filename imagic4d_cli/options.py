@@ -190,6 +190,7 @@ alignment = stack(
 classes = option(
     "--classes", type=types.NUMBERS, required=True, metavar="N[,N...]", help="Numbers of classes; headers get the first."
 )
+classes_if_new = option("--classes", type=types.NUMBERS, metavar="N", help="Number of classes; a resumed run has its own.")
 factors = option("--factors", type=click.IntRange(1), default=15, metavar="N", help="Number of eigenimages used.")
 ignore = option(
     "--ignore", type=click.FloatRange(0, 100, max_open=True), default=0.0, metavar="PCT", help="Per cent of images to ignore."

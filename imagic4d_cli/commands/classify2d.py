@@ -11,7 +11,7 @@ from imagic4d_cli.run import Run, pass_run
 @click.command("classify2d")
 @opt.source("src", "IMAGES", help="Single images, nothing known of them.")
 @opt.rundir
-@opt.classes
+@opt.classes_if_new
 @opt.option("--iterations", type=click.IntRange(1), default=8, metavar="N", help="Classifications at most.")
 @opt.factors
 @opt.mask_radius
@@ -25,7 +25,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.seed
 @opt.common
 @pass_run
-def cli(run: Run, src: str, rundir: str, classes: tuple[float, ...], **settings: Any) -> None:
+def cli(run: Run, src: str, rundir: str, classes: tuple[float, ...] | None, **settings: Any) -> None:
     """Class averages from unaligned images: classification and alignment by turns.
 
     Centred images are classified by MSA as they lie; the class averages become the references of a multi-reference alignment
@@ -40,7 +40,7 @@ def cli(run: Run, src: str, rundir: str, classes: tuple[float, ...], **settings:
     Examples:
       im4d classify2d particles.hed classes --classes 200 --seed 1
       mpiexec -n 4 im4d classify2d particles.star classes --classes 500 --max-shift 0.2
-      im4d classify2d particles.hed classes --classes 200 --resume
+      im4d classify2d particles.hed classes --resume
       im4d refine classes/averages.hed run1 --volumes 3
 
     See also: mra, msa run, msa classify, msa sum, header takeover, refine.
@@ -48,8 +48,10 @@ def cli(run: Run, src: str, rundir: str, classes: tuple[float, ...], **settings:
     from imagic4d_core.errors import UsageError
     from imagic4d_core.jobs.classify2d import classify2d
 
-    if len(classes) != 1 or classes[0] != int(classes[0]):
-        raise UsageError("--classes: one whole number is needed here")
+    if not settings["resume"]:
+        if classes is None or len(classes) != 1 or classes[0] != int(classes[0]):
+            raise UsageError("--classes N is needed: one whole number")
+        settings["classes"] = int(classes[0])
     # a run that is resumed has its own seed: none is drawn
     kwargs = run.job_kwargs("overwrite", "comm", "threads", "progress", *(() if settings["resume"] else ("seed",)))
-    run.report(classify2d(src, rundir, classes=int(classes[0]), **settings, **kwargs))
+    run.report(classify2d(src, rundir, **settings, **kwargs))

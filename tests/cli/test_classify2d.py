@@ -90,8 +90,9 @@ def test_bad_input(particles, done, im4d, tmp_path):
     new = tmp_path / "new"
     assert "ask for 2 to 80" in im4d("classify2d", images, str(new), "--classes", "100", code=4).stderr
     assert "one whole number" in im4d("classify2d", images, str(new), "--classes", "5,6", code=2).stderr
+    assert "--classes N is needed" in im4d("classify2d", images, str(new), code=2).stderr
     assert "--resume to go on" in im4d("classify2d", images, str(done[0]), "--classes", "5", code=5).stderr
-    assert "no run to go on with" in im4d("classify2d", images, str(new), "--classes", "5", "--resume", code=3).stderr
+    assert "no run to go on with" in im4d("classify2d", images, str(new), "--resume", code=3).stderr
     assert not new.exists()
 
 
