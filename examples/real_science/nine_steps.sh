@@ -76,6 +76,8 @@ fi
 
 # 9. resolution, report, and truth where it is known
 step 9a_fsc im4d fsc "$DIR/final/halves_a.hed" "$DIR/final/halves_b.hed" --output "$DIR/fsc.png" --overwrite
+# (the images of steps 7 and 8 were turned, shifted and mirrored, so their poses are not those of the simulated ones: of this
+# comparison memberships and FSC count, pose and shift errors do not)
 if [ -e "$DIR/known.hed" ]; then
     step 9b_compare im4d compare "$DIR/final/images.hed" "$DIR/known.hed" --found-volumes "$DIR/final/volumes.hed" \
         --truth-volumes "$DIR/truth.blobs.json"
