@@ -4,9 +4,9 @@ import os
 import signal
 
 # Parallel work is ours (threads over fixed blocks, MPI): BLAS threads on top would fight over the cores and make
-# results depend on their number. Set before anything imports numpy.
+# results depend on their number. Set before anything imports numpy, and whatever a batch system has set (Slurm does).
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+    os.environ[_name] = "1"
 
 import click  # noqa: E402
 

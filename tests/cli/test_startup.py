@@ -43,8 +43,11 @@ def test_help_of_a_command_imports_no_core():
     assert modules & set(HEAVY) == set()
 
 
-def test_blas_runs_on_one_thread():
-    code = "import imagic4d_cli.main, os; print(os.environ['OPENBLAS_NUM_THREADS'])"
+@pytest.mark.parametrize("given", [None, "8"], ids=["unset", "set-by-a-batch-system"])
+def test_blas_runs_on_one_thread(given):
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    code = f"import imagic4d_cli.main, os; print(*(os.environ[n] for n in {names}))"
     env = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    env |= {} if given is None else dict.fromkeys(names, given)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=env)
-    assert done.stdout.strip() == "1"
+    assert done.stdout.split() == ["1", "1"]

@@ -104,6 +104,21 @@ def test_one_compiler_door():
     assert outside(SOURCES, CORE / "kernels" / "_jit.py", "numba.njit", "numba.jit", "numba.vectorize", "numba.guvectorize") == []
 
 
+def test_kernels_that_kernels_call_have_no_fast_math():
+    """What the optimiser may reorder comes out otherwise in the process that compiles than in those that read the cache."""
+    free, called = set(), set()
+    for path in sorted((CORE / "kernels").glob("*.py")):
+        for func in (node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef)):
+            doors = [d for d in func.decorator_list if "kernel" in ast.unparse(d)]
+            if not doors:
+                continue
+            called |= {n.func.id for n in ast.walk(func) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+            if any(k.arg == "fastmath" for d in doors if isinstance(d, ast.Call) for k in d.keywords):
+                free.add(func.name)
+    assert free  # the rule is about something
+    assert free & called == set()
+
+
 def test_one_fft_door():
     assert outside(SOURCES, CORE / "fourier.py", "scipy.fft", "scipy.fftpack", "numpy.fft", "pyfftw") == []
 

@@ -5,13 +5,19 @@ from typing import Any
 
 import numba
 
-prange = numba.prange
+#: Floating-point freedoms that sums in vector lanes need; NaN and infinity keep their meaning.
+LANES = {"reassoc", "nsz", "contract"}
 
 
 def kernel(func: Callable | None = None, /, **opts: Any) -> Any:
     """Compile a kernel lazily, without the GIL, cached on disk where a cache folder can be written.
 
     Kernels take scalars, contiguous arrays and output arrays only; wrappers in the algorithm modules check them.
+
+    With ``fastmath`` the order of operations is the optimiser's choice. A kernel called by kernels is optimised once by itself
+    and once more inside its caller, and the process that compiles them runs another copy than one that loads them from the
+    cache. So only kernels that no kernel calls may have it; helpers that need it are written into their caller by
+    ``inline="always"``.
     """
     opts = {"nogil": True, "error_model": "numpy"} | opts
 

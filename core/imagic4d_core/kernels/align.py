@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from imagic4d_core.kernels._jit import kernel
+from imagic4d_core.kernels._jit import LANES, kernel
 
 
 @kernel
@@ -94,7 +94,7 @@ def climb(scores, copies, rotation_first, rounds, guard, start, best, arg):
             best[i, j, 0], arg[i, j, 0] = scores[at, i, j * copies + to], at * copies + to
 
 
-@kernel(fastmath=True)
+@kernel(inline="always")
 def _fit(image, points, grid, os, tp, angle, sx, sy, phases, hess, grad):
     """Normal equations of (scale, angle, shift x, shift y); ``grad[0]`` is <D,S>, ``hess[0, 0]`` <S,S>."""
     m = grid.shape[0]
@@ -153,7 +153,7 @@ def _fit(image, points, grid, os, tp, angle, sx, sy, phases, hess, grad):
     grad[0], grad[1], grad[2], grad[3] = g0, g1, g2, g3
 
 
-@kernel
+@kernel(fastmath=LANES)
 def refine_moves(images, points, grids, which, os, box, angle, shift, limits, present, most, out):
     """Improve rotations and shifts in place: Gauss-Newton with Levenberg's damping on the correlation with a reference.
 

@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
-from imagic4d_core.kernels._jit import kernel
+from imagic4d_core.kernels._jit import LANES, kernel
 
 
-@kernel(fastmath=True)
+@kernel(inline="always")
 def _value_gradient(grid, x, y, z, out):
     """Value and derivatives along x, y, z (cells) of the spectrum at a point; out: float64 (8,), re and im by turns."""
     m = grid.shape[0]
@@ -40,7 +40,7 @@ def _value_gradient(grid, x, y, z, out):
     out[6], out[7] = sign * dz.real, dz.imag
 
 
-@kernel(fastmath=True)
+@kernel(inline="always")
 def _normal_equations(image, points, weights, grid, os, mat, shift, box, hess, grad, norms):
     """Normal equations at a pose; `norms` gets <D,S>, <S,S>. Order of unknowns: a, rotation x y z, shift x y."""
     tp = 2.0 * math.pi / box
@@ -79,7 +79,7 @@ def _normal_equations(image, points, weights, grid, os, mat, shift, box, hess, g
     norms[0], norms[1] = grad[0], hess[0, 0]
 
 
-@kernel
+@kernel(inline="always")
 def _turn(u, mat, out):
     """out = exp(u) mat, u a rotation vector in radians."""
     th = math.sqrt(u[0] ** 2 + u[1] ** 2 + u[2] ** 2)
@@ -104,7 +104,7 @@ def _turn(u, mat, out):
             out[i, j] = v
 
 
-@kernel
+@kernel(inline="always")
 def refine_pose(image, points, weights, grid, os, box, mat, shift, limits, out):
     """Improve one pose in place.
 
@@ -194,7 +194,7 @@ def refine_pose(image, points, weights, grid, os, box, mat, shift, limits, out):
     out[4] = (inverse[4, 4] + inverse[5, 5]) / (a * a + tiny)
 
 
-@kernel
+@kernel(fastmath=LANES)
 def refine_poses(images, points, weights, grids, which, os, box, mats, shifts, limits, out):
     """`refine_pose` for images (n, p) against ``grids[which[i]]``; mats (n, 3, 3), shifts (n, 2), out (n, 5)."""
     for i in range(images.shape[0]):

@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from imagic4d_core.kernels._jit import kernel
-
-_LANES = {"reassoc", "nsz", "contract"}
+from imagic4d_core.kernels._jit import LANES, kernel
 
 
-@kernel(fastmath=_LANES)
+@kernel(fastmath=LANES)
 def gather_rows(flat, index, out, sums):
     """Take pixels of images: ``out[i, p] = flat[i, index[p]]``; `sums` gets the sum and the sum of squares of each row.
 
@@ -31,7 +29,7 @@ def gather_rows(flat, index, out, sums):
         sums[i, 1] = square
 
 
-@kernel(fastmath=_LANES)
+@kernel(fastmath=LANES)
 def row_sums(rows, sums):
     """Sum and sum of squares of each row: `rows` (n, P) float32, `sums` (n, 2) float64."""
     for i in range(rows.shape[0]):
@@ -45,7 +43,7 @@ def row_sums(rows, sums):
         sums[i, 1] = square
 
 
-@kernel(fastmath=_LANES)
+@kernel(fastmath=LANES)
 def centre_rows(rows, factor, centre, scale, weight, energy):
     """``rows[i, p] = weight[i] * scale[p] * (factor[i] * rows[i, p] - centre[p])`` in place; `energy` gets sums of squares.
 
