@@ -168,8 +168,8 @@ def classify2d(
     with runfolder.at_epoch(s.epoch), runfolder.removed_if_useless(folder, resume):
         found: dict[str, np.ndarray] = {}
 
-        def entry(it: Iteration, results: list[Any], number: int) -> dict[str, Any]:
-            return _entry(it, results, number, folder, found, runfolder.read_journal(folder))
+        def entry(it: Iteration, results: list[Any], journal: list[dict[str, Any]]) -> dict[str, Any]:
+            return _entry(it, results, journal, folder, found)
 
         journal, last, converged = runfolder.loop(
             plan(s), folder, entry=entry, keep=["original", "start"], total=s.iterations, comm=comm, threads=threads,
@@ -227,9 +227,10 @@ def plan(s: Settings) -> Iterator[Iteration]:
 
 
 def _entry(
-    it: Iteration, results: list[Any], number: int, folder: Path, found: dict[str, np.ndarray], journal: list[dict[str, Any]]
+    it: Iteration, results: list[Any], journal: list[dict[str, Any]], folder: Path, found: dict[str, np.ndarray]
 ) -> dict[str, Any]:
     """The journal's line of an iteration; the classes of the one before come from memory, or from its file after a stop."""
+    number = len(journal)
     line: dict[str, Any] = {"iteration": number, "name": it.name, "stage": it.stage, "stability": None, "converged": False}
     found[it.name] = _classes(folder / f"work/{it.name}.hed")
     line["sizes"] = np.bincount(found[it.name])[1:].tolist()

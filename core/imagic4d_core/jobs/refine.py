@@ -125,8 +125,8 @@ def _run(
 ) -> Refined:
     common = {"comm": comm, "threads": threads}
 
-    def entry(it: Iteration, results: list[Any], number: int) -> dict[str, Any]:
-        line = _entry(it, results, number)
+    def entry(it: Iteration, results: list[Any], journal: list[dict[str, Any]]) -> dict[str, Any]:
+        line = _entry(it, results, len(journal))
         if it.after:
             a, b = (str(folder / f"work/{n}") for n in (it.after, it.name))
             line["converged"] = moves(f"{a}.hed", f"{b}.hed", halves_before=f"{a}h.hed", halves_after=f"{b}h.hed").converged

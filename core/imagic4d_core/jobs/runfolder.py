@@ -194,8 +194,8 @@ def removed_if_useless(folder: Path, resume: bool) -> Iterator[None]:
 
 
 def loop(
-    plan: Iterator[Iteration], folder: Path, *, entry: Callable[[Iteration, list[Any], int], dict[str, Any]], keep: Sequence[str],
-    total: int, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None,
+    plan: Iterator[Iteration], folder: Path, *, entry: Callable[[Iteration, list[Any], list[dict[str, Any]]], dict[str, Any]],
+    keep: Sequence[str], total: int, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None,
 ) -> tuple[list[dict[str, Any]], str, bool]:  # fmt: skip
     """Run a plan, leaving out what the journal says is done, until an entry says ``"converged"``.
 
@@ -204,7 +204,7 @@ def loop(
     plan : iterator of Iteration
     folder : Path
     entry : callable
-        (iteration, results of its steps, number) -> line of the journal, called on all ranks.
+        (iteration, results of its steps, journal so far) -> line of the journal, called on all ranks.
     keep : sequence of str
         Beginnings of names in work/ that stay; those of the last two iterations always do.
     total : int
@@ -226,7 +226,7 @@ def loop(
         if it.name not in done:
             with relaxed():
                 results = [step.run(folder, comm=comm, threads=threads) for step in it.steps]
-            journal.append(entry(it, results, len(journal)))
+            journal.append(entry(it, results, journal))
             if comm.rank == 0:
                 for path in (folder / "work").glob(f"{it.name}*"):
                     sync_file(path)
