@@ -17,9 +17,10 @@ from imagic4d_cli.run import Run, pass_run
 def cli(run: Run, rundir: str, truth: str | None, truth_volumes: str | None, output: str | None) -> None:
     """Write the HTML report of a refine run, and its summary picture.
 
-    One page that needs no network and no scripts: the 3Ds, FSC curves, class sizes and moves by iteration, orientation
-    maps, images beside their re-projections, confidence, events and settings; with known truth, the 3Ds beside it. A PNG of
-    the same name shows the run at a glance. Files that are missing from RUNDIR are named on the page.
+    One page that needs no network: the 3Ds, FSC curves, class sizes and moves by iteration, orientation maps, images beside
+    their re-projections, confidence, events and settings; with known truth, the 3Ds beside it. Tables are sorted by a click
+    on a column's head; without JavaScript the page reads the same. A PNG of the same name shows the run at a glance. Files
+    that are missing from RUNDIR are named on the page.
 
     \b
     Examples:

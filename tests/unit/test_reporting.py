@@ -1,18 +1,19 @@
 """The report of a run: complete, self-contained, repeatable, and honest about what is missing."""
 
+import html
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import Browser
 from fake_run import fake_run, write_rundir
 
 from imagic4d_core.errors import InputError, MismatchError, OutputError
 from imagic4d_core.io.stack import write_stack
 from imagic4d_core.jobs.reporting import read_journal, read_run, report
-from imagic4d_core.pictures.page import report_page
+from imagic4d_core.pictures.page import html_document, report_page, table
 
 SECTIONS = ("volumes", "fsc", "convergence", "orientations", "examples", "confidence", "events", "settings")
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -50,7 +51,8 @@ class Page(HTMLParser):
         self.open.pop()
 
     def handle_data(self, data):
-        self.text.append(data)
+        if self.open[-1:] != ["script"]:
+            self.text.append(data)
 
     def words(self):
         return " ".join(" ".join(self.text).split())
@@ -62,8 +64,9 @@ def check_page(text):
     assert set(SECTIONS) <= set(page.ids)
     assert all(a.startswith(("data:image/png;base64,", "#")) for a in page.addresses)
     assert all(a[1:] in page.ids for a in page.addresses if a.startswith("#"))
+    assert text.count("<script>") == 1
     text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
-    for foreign in ("http:", "https:", "<script", "@import", "url(//", "/work", "/tmp"):
+    for foreign in ("http:", "https:", "<script ", "@import", "url(//", "/work", "/tmp"):
         assert foreign not in text
     return page
 
@@ -196,23 +199,77 @@ def test_faults_are_named_and_nothing_is_written(rundir, tmp_path):
     assert out.with_suffix(".png").read_bytes() == b"mine" and not out.exists()
 
 
-@pytest.mark.slow
-def test_a_browser_draws_the_page(rundir, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here to draw the page")
-    page, shot = tmp_path / "r.html", tmp_path / "shot.png"
-    report(rundir, truth=str(rundir / "truth.hed"), output=page)
-    options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    options += "--disable-component-update --disable-sync --hide-scrollbars --window-size=1200,3000"
-    call = [browser, *options.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}", page.as_uri()]
-    subprocess.run(call, check=True, capture_output=True, timeout=120)
+FIRST = "[...document.querySelectorAll('#volumes td:first-child')].map(c => c.textContent)"
+HEADS = "document.querySelectorAll('#volumes th')"
+
+
+@pytest.fixture(scope="module")
+def page(rundir, tmp_path_factory):
+    made = tmp_path_factory.mktemp("page") / "r.html"
+    report(rundir, truth=str(rundir / "truth.hed"), output=made)
+    return made
+
+
+def test_a_browser_draws_and_sorts_the_page(page, rundir, tmp_path):
+    sizes = {f"3D {v['number']}": v["images"] for v in read_run(rundir).summary["volumes"]}
+    up = sorted(sizes, key=sizes.__getitem__)
+    with Browser(page, tmp_path / "profile", height=3000) as browser:
+        assert not browser.errors
+        draw_and_look(browser, tmp_path / "shot.png")
+        written = browser.value(FIRST)
+        assert written == ["3D 1", "3D 2", "3D 3"] != up
+        images = f"{HEADS}[1].querySelector('button')"
+        browser.click(images)
+        assert browser.value(FIRST) == up and browser.value(f"{HEADS}[1].ariaSort") == "ascending"
+        browser.key("Enter", 13, "\r")  # the head that was pressed has the focus
+        assert browser.value(FIRST) == up[::-1] and browser.value(f"{HEADS}[1].ariaSort") == "descending"
+        browser.key("Enter", 13, "\r")
+        assert browser.value(FIRST) == written and browser.value(f"{HEADS}[1].ariaSort") is None
+        browser.key("Tab", 9)
+        assert browser.value(f"document.activeElement === {HEADS}[2].querySelector('button')")
+        browser.key(" ", 32, " ")
+        assert browser.value(f"{HEADS}[2].ariaSort") == "ascending"
+        draw_and_look(browser, tmp_path / "sorted.png")
+        assert not browser.errors
+
+
+def draw_and_look(browser, path):
     from matplotlib.image import imread
 
-    picture = imread(shot)[..., :3]
-    assert picture.shape[:2] == (3000, 1200)
+    browser.value("scrollTo(0, 0)")
+    picture = imread(browser.picture(path))[..., :3]
+    assert picture.shape[1] == 1200
     # ink in every part of the page: head, 3Ds, curves
-    for top in range(0, 3000, 600):
+    for top in range(0, len(picture) - 600, 600):
         assert picture[top : top + 600].std() > 0.02
     # nothing runs over the right margin
     assert picture[:, 1190:].std() < 0.01
+
+
+def test_numbers_are_sorted_as_numbers_and_dashes_stay_last(tmp_path):
+    cells = ["10", "9.5", "\u2212 ", "\u22122", "1e3", "\u2013", "1\u202f200", "0.66 (9.09 \u00c5)", "70 %", "-.5"]
+    cells[2] = "2"
+    words = ["3D 10", "3D 2", "no 3D", "b", "A", "a", "\u2013", "", "c", "3D 1"]
+    rows = [[html.escape(c), html.escape(w), f"<b>{k}</b>"] for k, (c, w) in enumerate(zip(cells, words, strict=True))]
+    page = tmp_path / "t.html"
+    page.write_text(html_document("t", table(["n", "w", "k"], rows) + table(["one"], [["1"]]), "report"), encoding="utf-8")
+
+    def order(browser, column):
+        browser.click(f"document.querySelectorAll('th')[{column}].querySelector('button')")
+        return [int(k) for k in browser.value("[...document.querySelectorAll('td:nth-child(3)')].map(c => c.textContent)")]
+
+    with Browser(page, tmp_path / "profile") as browser:
+        assert order(browser, 0) == [3, 9, 7, 2, 1, 0, 8, 4, 6, 5]
+        assert order(browser, 0) == [6, 4, 8, 0, 1, 2, 7, 9, 3, 5]
+        assert order(browser, 1) == [9, 1, 0, 4, 5, 3, 8, 2, 6, 7]
+        assert order(browser, 1) == [2, 8, 3, 4, 5, 0, 1, 9, 6, 7]
+        assert order(browser, 1) == list(range(10))
+        assert browser.value("document.querySelectorAll('th button').length") == 3  # a single row needs no sorting
+
+
+def test_page_reads_without_scripts(page, tmp_path):
+    with Browser(page, tmp_path / "on", height=600) as browser:
+        text = browser.value("document.body.innerText")
+    with Browser(page, tmp_path / "off", height=600, scripts=False) as browser:
+        assert browser.value("document.querySelectorAll('th button').length") == 0
+        assert browser.value("document.body.innerText") == text

@@ -1,4 +1,4 @@
-"""The report of a classification run as one HTML page: no scripts, no network."""
+"""The report of a classification run as one HTML page: no network, tables that can be sorted."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -26,6 +26,11 @@ table { border-collapse:collapse; font-size:13.5px; font-variant-numeric:tabular
 th, td { padding:4px 12px 4px 0; text-align:right; border-bottom:1px solid var(--rule); vertical-align:top; }
   th { font-weight:600; color:var(--soft); }
 th:first-child, td:first-child, td.text, th.text { text-align:left; } td.text { max-width:70ch; overflow-wrap:anywhere; }
+th button { all:unset; cursor:pointer; position:relative; } th button:hover { color:var(--ink); text-decoration:underline; }
+th button:focus-visible { outline:2px solid var(--note); outline-offset:2px; border-radius:2px; }
+th button::after { position:absolute; left:100%; width:11px; text-align:center; }
+[aria-sort] button { color:var(--ink); } [aria-sort=ascending] button::after { content:"\\25B4"; }
+[aria-sort=descending] button::after { content:"\\25BE"; }
 .wide { overflow-x:auto; }
 .dot { display:inline-block; width:11px; height:11px; border-radius:50%; margin-right:7px; vertical-align:-1px; }
 .vol { background:var(--card); border:1px solid var(--rule); border-radius:4px; padding:8px 10px 10px; margin:8px 0; }

@@ -1,4 +1,4 @@
-"""The report of a run as one HTML page: no scripts, no network, the same bytes for the same run."""
+"""The report of a run as one HTML page: no network, tables that can be sorted, the same bytes for the same run."""
 
 import html
 import os
@@ -12,6 +12,7 @@ from imagic4d_core.pictures.css import CSS
 from imagic4d_core.pictures.curves import confidence_figure, convergence_figure, fsc_figure
 from imagic4d_core.pictures.png import data_uri, encode_png
 from imagic4d_core.pictures.rundata import Run, VolumeTiles, plain_words
+from imagic4d_core.pictures.sorting import SCRIPT
 from imagic4d_core.pictures.sphere import orientation_figure
 from imagic4d_core.pictures.style import colour_of, figure_svg, figures
 
@@ -372,5 +373,5 @@ def html_document(title: str, body: str, command: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
         f"<title>{_e(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{body}\n"
         f"<footer>Written by im4d {command} from the files of the run; the page needs no network.{dated}</footer>\n"
-        "</main>\n</body>\n</html>\n"
+        f"</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
