@@ -200,6 +200,7 @@ ignore_worst = option(
     help="Per cent of the members of each class to leave out.",
 )  # fmt: skip
 mirror = option("--mirror/--no-mirror", default=True, help="Mirrored images too.")
+mirror_if_asked = option("--mirror/--no-mirror", default=False, help="Mirrored references too.")
 
 SHARED = frozenset(_declared)
 """Names of the options declared in this module: the keys allowed at the top level of im4d.toml. Keep this line last."""

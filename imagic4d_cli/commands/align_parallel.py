@@ -15,7 +15,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.max_shift
 @opt.alignment
 @opt.correlation
-@opt.option("--mirrors/--no-mirrors", "mirror", default=False, help="Mirrored references too.")
+@opt.mirror_if_asked
 @opt.rounds_in_turn
 @opt.loc
 @opt.common

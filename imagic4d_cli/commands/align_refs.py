@@ -14,7 +14,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.max_shift
 @opt.how_aligned
 @opt.correlation
-@opt.option("--mirrors/--no-mirrors", "mirror", default=False, help="Mirrored references too.")
+@opt.mirror_if_asked
 @opt.option("--iterations", type=click.IntRange(1), default=5, metavar="N", help="Most rounds.")
 @opt.loc
 @opt.common
@@ -32,7 +32,7 @@ def cli(run: Run, src: str, dst: str, **settings: Any) -> None:
     \b
     Examples:
       im4d align-refs averages.hed aligned.hed
-      im4d align-refs averages.hed aligned.hed --max-shift 0.3 --mirrors --iterations 10
+      im4d align-refs averages.hed aligned.hed --max-shift 0.3 --mirror --iterations 10
 
     See also: mra, align-parallel.
     """

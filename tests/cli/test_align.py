@@ -56,7 +56,7 @@ def test_imagic_words(im4d, place):
     im4d("M-R-A", "images.hed", "refs.hed", "a.hed", "--references", "OWN_REF3D_REFERENCES", "--search", "ROTATION_FIRST",
          "--correlation", "MCF", "--iterations", "2")  # fmt: skip
     im4d("alipara", "images.hed,1,2", "refs.hed", "b.hed", "--search", "ALL", "--max-shift", "0.3")
-    im4d("ALIREFS", "refs.hed", "c.hed", "--mirrors")
+    im4d("ALIREFS", "refs.hed", "c.hed", "--mirror")
     im4d("ctf", "images.hed", "d.hed", "--correct-by", "PHASE_FLIPPING")
     assert all(Path(f"{n}.hed").is_file() for n in "abcd")
 

@@ -12,7 +12,7 @@ from imagic4d_cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(registry.TABLE)
-DEFAULT_PER_COMMAND = {"--increment", "--object-size", "--iterations", "--mode"}  # coarser for projections than for a search, ...
+DEFAULT_PER_COMMAND = {"--increment", "--object-size", "--iterations", "--mode", "--mirror"}  # coarser for projections than for a search, ...
 
 
 @pytest.fixture(scope="module")

@@ -247,7 +247,7 @@ def draw_and_look(browser, path):
 
 
 def test_numbers_are_sorted_as_numbers_and_dashes_stay_last(tmp_path):
-    cells = ["10", "9.5", "\u2212 ", "\u22122", "1e3", "\u2013", "1\u202f200", "0.66 (9.09 \u00c5)", "70 %", "-.5"]
+    cells = ["10", "9.5", "\u2212 ", "\u22122", "1e3", "\u2013", "1\u202f200", "0.66 (9.09 \u00c5)", "70 %", "-.5\u00b0"]
     cells[2] = "2"
     words = ["3D 10", "3D 2", "no 3D", "b", "A", "a", "\u2013", "", "c", "3D 1"]
     rows = [[html.escape(c), html.escape(w), f"<b>{k}</b>"] for k, (c, w) in enumerate(zip(cells, words, strict=True))]

@@ -6,7 +6,7 @@ SCRIPT = r"""
 (() => {
   "use strict";
   const words = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
-  const number = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?(?=$|[\s%(])/i;
+  const number = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?(?=$|[\s%(\u00b0])/i;
   const text = (cell) => cell.textContent.replace(/[\u2009\u202f]/g, "").replace(/\u2212/g, "-").trim();
   const empty = (t) => t === "" || t === "\u2013";
   for (const table of document.querySelectorAll("table")) {
