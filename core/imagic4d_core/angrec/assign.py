@@ -192,12 +192,11 @@ def crowding(views: F64, column: NDArray[np.int64], directions: F64, competitors
 
 @dataclass
 class HalfPlane:
-    """Frequencies of a half plane up to a limit, for scores without redundancy: points (p, 2), their weights (p,)."""
+    """Frequencies of a half plane up to a limit, for scores without redundancy: points (p, 2)."""
 
     rows: NDArray[np.int64]
     cols: NDArray[np.int64]
     points: F64
-    weights: F64
 
     @classmethod
     def make(cls, box: int, r_max: int) -> "HalfPlane":
@@ -205,7 +204,7 @@ class HalfPlane:
         k2 = kx * kx + ky * ky
         keep = (k2 > 0) & (k2 <= r_max * r_max) & ~((ky == 0) & (kx < 0))
         points = np.stack([kx[keep], ky[keep]], 1).astype(np.float64)
-        return cls(kx[keep] % box, ky[keep], points, np.ones(len(points)))
+        return cls(kx[keep] % box, ky[keep], points)
 
     def take(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
         """Samples (n, p) of spectra."""
@@ -254,7 +253,7 @@ def refine_block(
         room = max(max_shift, float(length.max(initial=0.0)))
         out = np.empty((len(index), 5))
         refine_poses(
-            data[index], plane.points, plane.weights, references.grids, sets[index, column], references.oversampling,
+            data[index], plane.points, references.grids, sets[index, column], references.oversampling,
             references.box, matrix, shift, np.array([max_turn, max_move, steps, room]), out,
         )  # fmt: skip
         return out

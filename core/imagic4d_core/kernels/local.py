@@ -12,71 +12,93 @@ from imagic4d_core.kernels._jit import LANES, kernel
 
 
 @kernel(inline="always")
-def _value_gradient(grid, x, y, z, out):
-    """Value and derivatives along x, y, z (cells) of the spectrum at a point; out: float64 (8,), re and im by turns."""
+def _normal_equations(image, points, grid, os, mat, shift, box, phases, hess, grad):
+    """Normal equations at a pose; order of unknowns: a, rotation x y z, shift x y. ``grad[0]`` is <D,S>, ``hess[0, 0]`` <S,S>.
+
+    `phases` (2 top + 1, 4) is room for the phases of whole frequencies up to the largest, `top`.
+    """
     m = grid.shape[0]
-    sign = 1.0
-    if y < 0.0:
-        x, y, z, sign = -x, -y, -z, -1.0
-    ix, iy, iz = math.floor(x), math.floor(y), math.floor(z)
-    fx, fy, fz = x - ix, y - iy, z - iz
-    x0, y0, z0 = int(ix) % m, int(iy), int(iz) % m
-    x1, z1 = (int(ix) + 1) % m, (int(iz) + 1) % m
-    a00, b00 = grid[z0, x0, y0], grid[z0, x0, y0 + 1]
-    a01, b01 = grid[z0, x1, y0], grid[z0, x1, y0 + 1]
-    a10, b10 = grid[z1, x0, y0], grid[z1, x0, y0 + 1]
-    a11, b11 = grid[z1, x1, y0], grid[z1, x1, y0 + 1]
-    d00, d01, d10, d11 = b00 - a00, b01 - a01, b10 - a10, b11 - a11
-    c00, c01, c10, c11 = a00 + fy * d00, a01 + fy * d01, a10 + fy * d10, a11 + fy * d11
-    e0, e1 = c00 + fx * (c01 - c00), c10 + fx * (c11 - c10)
-    v = e0 + fz * (e1 - e0)
-    dx = (1.0 - fz) * (c01 - c00) + fz * (c11 - c10)
-    dy = (1.0 - fz) * (d00 + fx * (d01 - d00)) + fz * (d10 + fx * (d11 - d10))
-    dz = e1 - e0
-    # at the Friedel mate the value is conjugate, and a derivative changes sign as well
-    out[0], out[1] = v.real, sign * v.imag
-    out[2], out[3] = sign * dx.real, dx.imag
-    out[4], out[5] = sign * dy.real, dy.imag
-    out[6], out[7] = sign * dz.real, dz.imag
-
-
-@kernel(inline="always")
-def _normal_equations(image, points, weights, grid, os, mat, shift, box, hess, grad, norms):
-    """Normal equations at a pose; `norms` gets <D,S>, <S,S>. Order of unknowns: a, rotation x y z, shift x y."""
     tp = 2.0 * math.pi / box
-    o = np.empty(8)
-    jr, ji = np.empty(6), np.empty(6)
-    hess[:] = 0.0
-    grad[:] = 0.0
+    # frequencies are whole numbers: the phases of a shift come from two short tables
+    top = phases.shape[0] // 2
+    for k in range(-top, top + 1):
+        phases[k + top, 0], phases[k + top, 1] = math.cos(tp * k * shift[0]), -math.sin(tp * k * shift[0])
+        phases[k + top, 2], phases[k + top, 3] = math.cos(tp * k * shift[1]), -math.sin(tp * k * shift[1])
+    m00, m01, m02 = os * mat[0, 0], os * mat[0, 1], os * mat[0, 2]
+    m10, m11, m12 = os * mat[1, 0], os * mat[1, 1], os * mat[1, 2]
+    m20, m21, m22 = os * mat[2, 0], os * mat[2, 1], os * mat[2, 2]
+    g0 = g1 = g2 = g3 = g4 = g5 = 0.0
+    h00 = h10 = h11 = h20 = h21 = h22 = h30 = h31 = h32 = h33 = 0.0
+    h41 = h42 = h43 = h44 = h51 = h52 = h53 = h54 = h55 = 0.0
     for p in range(points.shape[0]):
         kx, ky = points[p, 0], points[p, 1]
-        _value_gradient(
-            grid,
-            os * (mat[0, 0] * kx + mat[1, 0] * ky),
-            os * (mat[0, 1] * kx + mat[1, 1] * ky),
-            os * (mat[0, 2] * kx + mat[1, 2] * ky),
-            o,
-        )
-        ph = -tp * (kx * shift[0] + ky * shift[1])
-        c, s = math.cos(ph), math.sin(ph)
+        x, y, z = m00 * kx + m10 * ky, m01 * kx + m11 * ky, m02 * kx + m12 * ky
+        sign = 1.0
+        if y < 0.0:
+            x, y, z, sign = -x, -y, -z, -1.0
+        ix, iy, iz = math.floor(x), math.floor(y), math.floor(z)
+        fx, fy, fz = x - ix, y - iy, z - iz
+        x0, y0, z0 = int(ix), int(iy), int(iz)
+        x0 = x0 if x0 >= 0 else x0 + m
+        z0 = z0 if z0 >= 0 else z0 + m
+        x1 = x0 + 1 if x0 + 1 < m else 0
+        z1 = z0 + 1 if z0 + 1 < m else 0
+        a00, b00 = grid[z0, x0, y0], grid[z0, x0, y0 + 1]
+        a01, b01 = grid[z0, x1, y0], grid[z0, x1, y0 + 1]
+        a10, b10 = grid[z1, x0, y0], grid[z1, x0, y0 + 1]
+        a11, b11 = grid[z1, x1, y0], grid[z1, x1, y0 + 1]
+        d00, d01, d10, d11 = b00 - a00, b01 - a01, b10 - a10, b11 - a11
+        c00, c01, c10, c11 = a00 + fy * d00, a01 + fy * d01, a10 + fy * d10, a11 + fy * d11
+        e0, e1 = c00 + fx * (c01 - c00), c10 + fx * (c11 - c10)
+        v = e0 + fz * (e1 - e0)
+        dx = (1.0 - fz) * (c01 - c00) + fz * (c11 - c10)
+        dy = (1.0 - fz) * (d00 + fx * (d01 - d00)) + fz * (d10 + fx * (d11 - d10))
+        dz = e1 - e0
+        # at the Friedel mate the value is conjugate, and a derivative changes sign as well
+        vr, vi = v.real, sign * v.imag
+        dxr, dxi, dyr, dyi, dzr, dzi = sign * dx.real, dx.imag, sign * dy.real, dy.imag, sign * dz.real, dz.imag
+        i, j = int(kx) + top, int(ky) + top
+        c = phases[i, 0] * phases[j, 2] - phases[i, 1] * phases[j, 3]
+        s = phases[i, 0] * phases[j, 3] + phases[i, 1] * phases[j, 2]
         f = image[p]
         fr, fi = f.real * c - f.imag * s, f.real * s + f.imag * c
-        w = weights[p]
-        jr[0], ji[0] = o[0], o[1]
         # gradient in the frame of the image; turning by a small vector u moves k to k - u x k
-        for part in range(2):
-            gx = os * (mat[0, 0] * o[2 + part] + mat[0, 1] * o[4 + part] + mat[0, 2] * o[6 + part])
-            gy = os * (mat[1, 0] * o[2 + part] + mat[1, 1] * o[4 + part] + mat[1, 2] * o[6 + part])
-            gz = os * (mat[2, 0] * o[2 + part] + mat[2, 1] * o[4 + part] + mat[2, 2] * o[6 + part])
-            t = jr if part == 0 else ji
-            t[1], t[2], t[3] = -ky * gz, kx * gz, ky * gx - kx * gy
-        jr[4], ji[4] = -tp * kx * o[1], tp * kx * o[0]
-        jr[5], ji[5] = -tp * ky * o[1], tp * ky * o[0]
-        for a in range(6):
-            grad[a] += w * (jr[a] * fr + ji[a] * fi)
-            for b in range(a + 1):
-                hess[a, b] += w * (jr[a] * jr[b] + ji[a] * ji[b])
-    norms[0], norms[1] = grad[0], hess[0, 0]
+        zr, zi = m20 * dxr + m21 * dyr + m22 * dzr, m20 * dxi + m21 * dyi + m22 * dzi
+        r1, i1, r2, i2 = -ky * zr, -ky * zi, kx * zr, kx * zi
+        r3 = ky * (m00 * dxr + m01 * dyr + m02 * dzr) - kx * (m10 * dxr + m11 * dyr + m12 * dzr)
+        i3 = ky * (m00 * dxi + m01 * dyi + m02 * dzi) - kx * (m10 * dxi + m11 * dyi + m12 * dzi)
+        r4, i4, r5, i5 = -tp * kx * vi, tp * kx * vr, -tp * ky * vi, tp * ky * vr
+        g0 += vr * fr + vi * fi
+        g1 += r1 * fr + i1 * fi
+        g2 += r2 * fr + i2 * fi
+        g3 += r3 * fr + i3 * fi
+        g4 += r4 * fr + i4 * fi
+        g5 += r5 * fr + i5 * fi
+        h00 += vr * vr + vi * vi
+        h10 += r1 * vr + i1 * vi
+        h11 += r1 * r1 + i1 * i1
+        h20 += r2 * vr + i2 * vi
+        h21 += r2 * r1 + i2 * i1
+        h22 += r2 * r2 + i2 * i2
+        h30 += r3 * vr + i3 * vi
+        h31 += r3 * r1 + i3 * i1
+        h32 += r3 * r2 + i3 * i2
+        h33 += r3 * r3 + i3 * i3
+        h41 += r4 * r1 + i4 * i1
+        h42 += r4 * r2 + i4 * i2
+        h43 += r4 * r3 + i4 * i3
+        h44 += r4 * r4 + i4 * i4
+        h51 += r5 * r1 + i5 * i1
+        h52 += r5 * r2 + i5 * i2
+        h53 += r5 * r3 + i5 * i3
+        h54 += r5 * r4 + i5 * i4
+        h55 += r5 * r5 + i5 * i5
+    # derivatives along shifts are a quarter wave from the value: hess[4, 0] and hess[5, 0] vanish
+    hess[0, 0], hess[1, 0], hess[1, 1], hess[2, 0], hess[2, 1], hess[2, 2] = h00, h10, h11, h20, h21, h22
+    hess[3, 0], hess[3, 1], hess[3, 2], hess[3, 3] = h30, h31, h32, h33
+    hess[4, 0], hess[4, 1], hess[4, 2], hess[4, 3], hess[4, 4] = 0.0, h41, h42, h43, h44
+    hess[5, 0], hess[5, 1], hess[5, 2], hess[5, 3], hess[5, 4], hess[5, 5] = 0.0, h51, h52, h53, h54, h55
+    grad[0], grad[1], grad[2], grad[3], grad[4], grad[5] = g0, g1, g2, g3, g4, g5
 
 
 @kernel(inline="always")
@@ -105,7 +127,7 @@ def _turn(u, mat, out):
 
 
 @kernel(inline="always")
-def refine_pose(image, points, weights, grid, os, box, mat, shift, limits, out):
+def refine_pose(image, points, grid, os, box, mat, shift, limits, phases, out):
     """Improve one pose in place.
 
     Parameters
@@ -114,7 +136,6 @@ def refine_pose(image, points, weights, grid, os, box, mat, shift, limits, out):
         Spectrum of the image at `points`.
     points : float64 (p, 2)
         Frequencies (kx, ky) of a half plane, Fourier pixels.
-    weights : float64 (p,)
     grid, os
         As in `kernels.search.take_linear`.
     box : int
@@ -124,19 +145,20 @@ def refine_pose(image, points, weights, grid, os, box, mat, shift, limits, out):
         Shift to be applied to the image, pixels; improved in place.
     limits : float64 (4,)
         Largest step in radians and in pixels, number of steps, largest |shift|.
+    phases : float64 (2 top + 1, 4)
+        Room, `top` being the largest frequency along an axis.
     out : float64 (5,)
         <D,S>/|S|; |D|; scale a; variance of the rotation (radians^2, sum over 3 axes, unit noise); same of the shift.
     """
-    h, g, n = np.zeros((6, 6)), np.zeros(6), np.zeros(2)
-    h2, g2, n2 = np.zeros((6, 6)), np.zeros(6), np.zeros(2)
+    h, g, h2, g2 = np.zeros((6, 6)), np.zeros(6), np.zeros((6, 6)), np.zeros(6)
     full, m2, s2 = np.zeros((6, 6)), np.zeros((3, 3)), np.zeros(2)
     rhs = np.zeros(6)
     tiny = 1e-30
-    _normal_equations(image, points, weights, grid, os, mat, shift, box, h, g, n)
-    score = n[0] / math.sqrt(n[1] + tiny)
+    _normal_equations(image, points, grid, os, mat, shift, box, phases, h, g)
+    score = g[0] / math.sqrt(h[0, 0] + tiny)
     damping = 1e-2
     for _ in range(int(limits[2])):
-        a = n[0] / (n[1] + tiny)
+        a = g[0] / (h[0, 0] + tiny)
         trace = 0.0
         for i in range(6):
             trace += h[i, i]
@@ -159,15 +181,14 @@ def refine_pose(image, points, weights, grid, os, box, mat, shift, limits, out):
         s2[0], s2[1] = shift[0] + f * d[4], shift[1] + f * d[5]
         better = False
         if math.sqrt(s2[0] ** 2 + s2[1] ** 2) <= limits[3]:
-            _normal_equations(image, points, weights, grid, os, m2, s2, box, h2, g2, n2)
-            trial = n2[0] / math.sqrt(n2[1] + tiny)
+            _normal_equations(image, points, grid, os, m2, s2, box, phases, h2, g2)
+            trial = g2[0] / math.sqrt(h2[0, 0] + tiny)
             better = trial > score
         if better:
             mat[:] = m2
             shift[:] = s2
             h[:] = h2
             g[:] = g2
-            n[:] = n2
             score = trial
             damping *= 0.3
             if rot < 0.003 and mov < 0.02:
@@ -176,11 +197,11 @@ def refine_pose(image, points, weights, grid, os, box, mat, shift, limits, out):
             damping *= 8.0
             if damping > 100.0:
                 break
-    a = n[0] / (n[1] + tiny)
+    a = g[0] / (h[0, 0] + tiny)
     out[0], out[2] = score, a
     power = 0.0
     for p in range(points.shape[0]):
-        power += weights[p] * (image[p].real ** 2 + image[p].imag ** 2)
+        power += image[p].real ** 2 + image[p].imag ** 2
     out[1] = math.sqrt(power)
     trace = 0.0
     for i in range(6):
@@ -195,7 +216,11 @@ def refine_pose(image, points, weights, grid, os, box, mat, shift, limits, out):
 
 
 @kernel(fastmath=LANES)
-def refine_poses(images, points, weights, grids, which, os, box, mats, shifts, limits, out):
+def refine_poses(images, points, grids, which, os, box, mats, shifts, limits, out):
     """`refine_pose` for images (n, p) against ``grids[which[i]]``; mats (n, 3, 3), shifts (n, 2), out (n, 5)."""
+    top = 0
+    for p in range(points.shape[0]):
+        top = max(top, int(abs(points[p, 0])), int(abs(points[p, 1])))
+    phases = np.empty((2 * top + 1, 4))
     for i in range(images.shape[0]):
-        refine_pose(images[i], points, weights, grids[which[i]], os, box, mats[i], shifts[i], limits, out[i])
+        refine_pose(images[i], points, grids[which[i]], os, box, mats[i], shifts[i], limits, phases, out[i])
