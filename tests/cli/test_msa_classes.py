@@ -10,7 +10,7 @@ import pytest
 from classified import make_stack
 from oracle.classes import class_averages
 
-from imagic4d_core.io.cls import read_cls
+from imagic4d_core.io.cls import read_cls, write_cls
 from imagic4d_core.io.plt import read_plt
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
 from imagic4d_core.jobs import msa_sum as job
@@ -116,6 +116,10 @@ def test_averages_against_the_twin(im4d, stack):
     weights = np.array(n)[:, None, None]
     np.testing.assert_allclose((a * ((weights + 1) // 2) + b * (weights // 2)) / weights, whole, rtol=1e-4, atol=1e-4)
     assert done["frc"] == []  # not square
+    assert done["unclassified"] == 0
+    write_cls("some.cls", [4], [0.5], [np.array([8, 3])])
+    said = im4d("msa", "sum", "images.hed", "some", "few.hed").stdout
+    assert "  88 images of images.hed are in no class of some.cls\n" in said
 
 
 def test_single_members_weighted_down_are_zero(im4d, stack):

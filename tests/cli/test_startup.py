@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 HEAVY = ("numpy", "scipy", "numba", "mpi4py", "rich", "matplotlib", "imagic4d_core.parallel", "json", "tomllib")
@@ -41,6 +42,18 @@ def test_help_of_a_command_imports_no_core():
     modules, code = modules_after(["warmup", "--help"])
     assert code == 0
     assert modules & set(HEAVY) == set()
+
+
+def test_sums_of_few_images_load_no_compiler(tmp_path):
+    """Loading numba and scipy takes three times as long as averaging some thousand images."""
+    from imagic4d_core.io.stack import write_stack
+
+    write_stack(tmp_path / "a.hed", np.ones((3, 4, 4), np.float32))
+    (tmp_path / "c.cls").write_text("1 2 0.5 1 3\n")
+    args = ["msa", "sum", str(tmp_path / "a.hed"), str(tmp_path / "c.cls"), str(tmp_path / "b.hed"), "-q"]
+    modules, code = modules_after(args)
+    assert code == 0
+    assert modules & {"numba", "scipy", "matplotlib", "mpi4py"} == set()
 
 
 @pytest.mark.parametrize("given", [None, "8"], ids=["unset", "set-by-a-batch-system"])

@@ -128,6 +128,19 @@ def test_kernels_without_the_compiler():
     assert a[1].tolist() == [64, 82, 104, 130]
 
 
+@pytest.mark.parametrize("halves", [True, False])
+def test_sums_by_numpy_have_the_bits_of_the_compiled_ones(halves):
+    rng = np.random.default_rng(3)
+    images = (rng.normal(size=(60, 5, 7)) * 10.0 ** rng.integers(-3, 3, (60, 1, 1))).astype(np.float32)
+    row, half = rng.integers(-1, 4, 60), rng.integers(0, 2, 60)
+    made = []
+    for compiled in (True, False):
+        sums = ClassSums(4, 35, np.array([0.01, 1, 3, 100]), halves=halves, squares=True, compiled=compiled)
+        sums.add(images, row, half)
+        made.append(sums.sums.tobytes() + sums.squares.tobytes())
+    assert made[0] == made[1]
+
+
 def test_worst_members_are_the_last():
     lists = [np.arange(10), np.arange(1), np.arange(3), np.arange(0)]
     assert [len(m) for m in kept_members(lists, 25)] == [8, 1, 3, 0]

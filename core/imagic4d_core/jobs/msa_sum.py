@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, UsageError
-from imagic4d_core.fsc import shell_curves
 from imagic4d_core.io import atomic
 from imagic4d_core.io.cls import ClassFile, cls_path, read_cls, write_cls
 from imagic4d_core.io.header import HEADER_DTYPE
 from imagic4d_core.io.stack import BLOCK_BYTES, Stack, StackWriter, create_stack, open_stack
 from imagic4d_core.io.writer import output_paths
-from imagic4d_core.jobs.moves import half_names
-from imagic4d_core.msa.averages import ClassSums, kept_members, warmup
+from imagic4d_core.msa.averages import MANY, ClassSums, kept_members, warmup
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, map_blocks, thread_count, warm_first
 
 #: Bytes of sums held at a time; classes beyond that take another pass over the stack.
@@ -42,6 +40,8 @@ class Summed:
         In the CLS file.
     used : int
         After the worst were left out.
+    unclassified : int
+        Objects of the stack that the CLS file does not name.
     empty : int
         Classes without a member, or of a single one that was weighted down: their averages are zero.
     passes : int
@@ -59,6 +59,7 @@ class Summed:
     classes: int
     members: int
     used: int
+    unclassified: int
     empty: int
     passes: int
     frc: list[dict[str, Any]] = field(default_factory=list)
@@ -73,6 +74,8 @@ class Summed:
         out = [f"{self.output}: {self.classes} class averages of {self.used} {self.what} of {self.input}"]
         if self.used < self.members:
             out.append(f"  {self.members - self.used} worst members left out")
+        if self.unclassified:
+            out.append(f"  {self.unclassified} {self.what} of {self.input} are in no class of {self.classes_file}")
         if self.empty:
             out.append(f"  {self.empty} averages are zero and set inactive")
         if self.frc:
@@ -135,19 +138,21 @@ def msa_sum(
         found.check(path, stack.objects, what, stack.path)
         chosen = kept_members(found.members, ignore_worst)
         counts, row, half = _places(chosen, stack.objects)
-        names = half_names(halves if os.path.splitext(halves)[1] else f"{halves}.hed") if halves else ()
+        names = _half_names(halves) if halves else ()
         files = [dst, *([variances] if variances else []), *names]
         if comm.rank == 0:
             for target in [p for name in files for p in output_paths(name)] + ([Path(cls_path(members))] if members else []):
                 atomic.check_new(target, overwrite)
-        warm_first(comm, warmup)
-        heads = _headers(stack, found, counts, row if membership else None, downweight_small)
-        extra = {"halves": bool(halves), "squares": bool(variances)}
         pixels = stack.sections * stack.lines * stack.pixels
-        at_once = max(1, BUDGET // ClassSums.bytes_for(pixels, **extra))
+        extra = {"halves": bool(halves), "squares": bool(variances), "compiled": int(counts.sum()) * pixels >= MANY}
+        if extra["compiled"]:
+            warm_first(comm, warmup)
+        heads = _headers(stack, found, counts, row if membership else None, downweight_small)
+        at_once = max(1, BUDGET // ClassSums.bytes_for(pixels, halves=bool(halves), squares=bool(variances)))
         starts = range(0, len(chosen), at_once)
+        named = sum(map(len, found.members))
         summary = Summed(
-            str(stack.path), path, dst, what, len(chosen), sum(map(len, found.members)), int(counts.sum()),
+            str(stack.path), path, dst, what, len(chosen), named, int(counts.sum()), stack.objects - named,
             int((heads["ACTIVE"][:: stack.sections] < 0).sum()), 0, files=[*files[1:], *([cls_path(members)] if members else [])],
         )  # fmt: skip
         writers = [
@@ -185,6 +190,12 @@ class _all:
     def __exit__(self, *error: Any) -> None:
         for writer in self.writers:
             writer.__exit__(*error)
+
+
+def _half_names(halves: str) -> tuple[str, str]:
+    from imagic4d_core.jobs.moves import half_names
+
+    return half_names(halves if os.path.splitext(halves)[1] else f"{halves}.hed")
 
 
 def _places(members: list[NDArray[np.int64]], objects: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -280,6 +291,8 @@ def _write(
 def _correlations(
     sums: ClassSums, first: int, counts: NDArray[np.int64], found: ClassFile, stack: Stack, threads: int
 ) -> list[dict[str, Any]]:
+    from imagic4d_core.fsc import shell_curves  # and scipy's transforms: only where curves are wanted
+
     box = (stack.sections, stack.lines, stack.pixels) if stack.is_volumes else (stack.lines, stack.pixels)
 
     def one(k: int) -> dict[str, Any]:

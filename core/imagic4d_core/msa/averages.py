@@ -1,15 +1,17 @@
 """Class averages, variance images and half-class averages from sums that do not depend on the order of the members."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.kernels.ward_sums import add_members, add_squares
 from imagic4d_core.parallel import Comm
 
 #: Quanta (in bits) of the typical density; 2**52 quanta is the most that a sum holds exactly.
 BITS = 26
+#: Densities from which on compiled sums pay: loading them takes as long as numpy needs for so many.
+MANY = 1 << 28
 
 
 @dataclass
@@ -42,10 +44,15 @@ class ClassSums:
         Keep two half sets of members apart.
     squares : bool
         Sums of squares too, for the variance.
+    compiled : bool
+        Add by compiled loops, for `MANY` densities and more, or by numpy; the sums are exact, so their bits are the same.
     """
 
-    def __init__(self, classes: int, pixels: int, typical: NDArray[np.float64], *, halves: bool, squares: bool) -> None:
+    def __init__(
+        self, classes: int, pixels: int, typical: NDArray[np.float64], *, halves: bool, squares: bool, compiled: bool = True
+    ) -> None:
         self.parts = 2 if halves else 1
+        self.compiled = compiled
         self.sums = np.zeros((self.parts * classes, pixels))
         self.squares = np.zeros((classes, pixels) if squares else (0, 0))
         typical = np.asarray(typical, dtype=np.float64)
@@ -62,9 +69,10 @@ class ClassSums:
         """Add images to the sums of class `row` (below 0: none), half set `half` (0 or 1)."""
         flat = images.reshape(len(images), -1)
         place = row * 2 + half if self.parts == 2 else row
-        add_members(flat, np.where(row >= 0, place, -1), 1.5 * 2.0**52 * self.quantum, self.sums)
+        members, squares = _kernels() if self.compiled else (add_plain, _squares_plain)
+        members(flat, np.where(row >= 0, place, -1), 1.5 * 2.0**52 * self.quantum, self.sums)
         if len(self.squares):
-            add_squares(flat, row, 1.5 * 2.0**52 * self.quantum_square, self.squares)
+            squares(flat, row, 1.5 * 2.0**52 * self.quantum_square, self.squares)
 
     def over(self, comm: Comm) -> None:
         """Add the sums of all ranks; they are then on rank 0, and nothing on the others."""
@@ -105,6 +113,31 @@ class ClassSums:
         if self.parts == 2:
             halves = [by_half[:, h] / np.maximum(counts[:, h], 1)[:, None] for h in (0, 1)]
         return Means(average, variance, halves)
+
+
+def _kernels() -> tuple[Any, Any]:
+    from imagic4d_core.kernels.ward_sums import add_members, add_squares
+
+    return add_members, add_squares
+
+
+def add_plain(
+    images: NDArray[np.float32], place: NDArray[np.int64], magic: NDArray[np.float64], sums: NDArray[np.float64], power: int = 1
+) -> None:
+    """As `kernels.ward_sums.add_members` (`power` 1) and `add_squares` (2), without the compiler."""
+    one = np.empty(images.shape[1])
+    for image, r in zip(images, place.tolist(), strict=True):
+        if r >= 0:
+            one[:] = image
+            if power == 2:
+                one *= one
+            one += magic[r]
+            one -= magic[r]
+            sums[r] += one
+
+
+def _squares_plain(images: NDArray[np.float32], place: NDArray[np.int64], magic: NDArray[np.float64], sums: NDArray) -> None:
+    add_plain(images, place, magic, sums, 2)
 
 
 def kept_members(members: list[NDArray[np.int64]], ignore_worst: float) -> list[NDArray[np.int64]]:
