@@ -80,6 +80,7 @@ def test_goes_on_with_the_same_bytes(particles, done, tmp_path, monkeypatch, sto
     with pytest.raises(Stop):
         run(particles, folder, monkeypatch, progress=progress)
     assert not (folder / "averages.hed").exists()
+    monkeypatch.chdir(tmp_path)  # from wherever it goes on, the input has its first name
     classify2d(str(particles[0]), str(folder), resume=True)
     for name in RESULTS:
         assert (folder / name).read_bytes() == (done[0] / name).read_bytes(), name
@@ -101,4 +102,5 @@ def test_pure_noise_is_named(tmp_path, im4d, monkeypatch):
     write_stack(tmp_path / "noise.hed", noise)
     monkeypatch.chdir(tmp_path)
     out = im4d("classify2d", "noise.hed", "run", "--classes", "5", "--iterations", "3", "--seed", "1", "--json").stdout
-    assert "could be noise" in json.loads(out)["warnings"][0]
+    assert "could be noise" in json.loads(out)["warnings"][0] and json.loads(out)["input"] == "noise.hed"
+    assert "<h1>noise.hed</h1>" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -48,3 +48,6 @@ def test_same_bytes(name, mpiexec, im4d, material, tmp_path, monkeypatch):
     assert len(list(made[0].rglob("*"))) > len(list(material.rglob("*")))
     for folder in made[1:]:
         same_bytes(made[0], folder)
+    # the input is named as seen from where the run was started; only what a resumed run needs holds the whole path
+    whole = str(tmp_path / "place").encode()
+    assert {p.name for p in made[0].rglob("*") if p.is_file() and whole in p.read_bytes()} <= {"run.json"}

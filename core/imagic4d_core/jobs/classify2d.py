@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from imagic4d_core import __version__
+from imagic4d_core.ctf.parameters import done
 from imagic4d_core.errors import MismatchError, UsageError
 from imagic4d_core.io.atomic import atomic_write_json
 from imagic4d_core.io.replacing import replace_headers
@@ -45,6 +47,8 @@ STABLE, GAIN = 0.9, 0.01
 #: Alignments at low resolution before the full one.
 COARSE = 3
 LOW, HIGH = Frequency(0.35), Frequency(0.5)
+#: Alignments over the whole range of shifts; later ones look this far around the place found before, of half the box.
+WIDE, NEAR = 2, 0.125
 
 
 @dataclass
@@ -65,6 +69,7 @@ class Settings:
     box: int
     count: int
     epoch: int
+    cwd: str = ""
 
 
 @dataclass
@@ -154,7 +159,8 @@ def classify2d(
             if images.index is not None:
                 raise UsageError(f"{src}: a whole file is classified; copy the locations to a file first")
             count, box = images.n_images, images.lines
-            known = correct_ctf and bool((images.headers(0, min(count, 1000))["DEFOCUS1"] != 0).any())
+            some = images.headers(0, min(count, 1000))
+            known = correct_ctf and bool((some["DEFOCUS1"] != 0).any()) and not done(some).any()
         if not 2 <= classes <= count // 2:
             raise MismatchError(f"{src}: {count} images cannot make {classes} classes; ask for 2 to {count // 2}")
         if iterations < 1:
@@ -162,6 +168,7 @@ def classify2d(
         return Settings(
             os.path.abspath(src), classes, iterations, min(factors, count - 1), 0.8 if mask_radius is None else mask_radius,
             0.3 if max_shift is None else max_shift, ignore, ignore_worst, known, mirror, seed, box, count, runfolder.epoch_now(),
+            os.getcwd(),
         )  # fmt: skip
 
     s = runfolder.opened(folder, comm, resume, Settings, given, overwrite, "classify2d")
@@ -196,6 +203,7 @@ def plan(s: Settings) -> Iterator[Iteration]:
             aligned = f"work/{name}a.hed"
             how = {"src": f"work/{last}.hed", "references": f"work/{last}m.hed", "dst": aligned}
             how |= {"from_originals": "work/original.hed", "max_shift": s.max_shift, "radii": (0.0, s.mask_radius)}
+            how |= {"run_shift": NEAR if i > WIDE and s.max_shift > 0 else None, "too_far": "limit"}
             how |= {"mirror": s.mirror, "max_frequency": LOW if i <= COARSE else HIGH, "seed": s.seed * 1009 + i}
             steps.append(Step(JOBS["mra"], how))
         steps += [
@@ -269,10 +277,11 @@ def _finish(
         if evidence and not evidence[-1]["found"]:
             warnings.append("the images show no sign of the averages: they could be noise, and the averages its alignment")
         document = {
-            "schema": 1, "input": s.images, "images": s.count, "box": s.box, "classes": s.classes, "sizes": journal[-1]["sizes"],
-            "iterations": len(journal), "converged": converged, "stability": [e["stability"] for e in journal],
+            "schema": 1, "version": __version__, "input": runfolder.shown_name(s.images, s.cwd), "images": s.count, "box": s.box,
+            "classes": s.classes, "sizes": journal[-1]["sizes"], "iterations": len(journal), "converged": converged,
+            "stability": [e["stability"] for e in journal],
             "correlation": [e.get("correlation") for e in journal], "warnings": warnings,
-            "settings": {k: v for k, v in s.__dict__.items() if k not in ("images", "epoch")},
+            "settings": {k: v for k, v in s.__dict__.items() if k not in ("images", "epoch", "cwd")},
         }  # fmt: skip
         atomic_write_json(folder / "summary.json", document, overwrite=True)
     document = comm.bcast(document)

@@ -119,7 +119,7 @@ def read_run(
     folder = check_rundir(rundir)
     missing: list[str] = []
     summary, curves = (_document(folder / name, missing) for name in ("summary.json", "fsc.json"))
-    provenance = _document(folder / "provenance.json", []) or summary.get("provenance") or {}
+    provenance = _document(folder / "record.im4d.json", [])
     journal = read_journal(folder / "journal.jsonl", missing)
     poses = read_poses(folder / "images.hed", missing)
     n = len(poses)

@@ -162,6 +162,11 @@ def opened(
     return comm.bcast(s)  # type: ignore[no-any-return]
 
 
+def shown_name(path: str, cwd: str) -> str:
+    """A file's name for people: relative to the folder where the run was started, where that is shorter than the whole path."""
+    return min(os.path.relpath(path, cwd) if cwd else os.path.basename(path), path, key=len)
+
+
 def epoch_now() -> int:
     """The time that a run writes into its headers: SOURCE_DATE_EPOCH, or now."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")

@@ -19,7 +19,7 @@ from imagic4d_core.jobs.angrec import angrec
 from imagic4d_core.jobs.prepare import prepare
 from imagic4d_core.jobs.recon import recon
 from imagic4d_core.jobs.regroup import regroup
-from imagic4d_core.jobs.runfolder import Iteration, Job, Step, epoch_now
+from imagic4d_core.jobs.runfolder import Iteration, Job, Step, epoch_now, shown_name
 from imagic4d_core.jobs.takeover import takeover
 from imagic4d_core.units import Frequency, as_fraction
 
@@ -67,6 +67,13 @@ class Settings:
     count: int
     pixel_size: float | None
     epoch: int
+    cwd: str = ""
+
+    def shown(self) -> dict[str, Any]:
+        """The settings for people: files by their names as seen from where the run was started."""
+        out = {k: v for k, v in self.__dict__.items() if k not in ("epoch", "cwd")}
+        files = ["images"] if self.start in ("random", "header") else ["images", "start"]
+        return out | {k: shown_name(out[k], self.cwd) for k in files}
 
 
 def _step(job: str, options: dict[str, Any]) -> Step:
@@ -251,5 +258,5 @@ def settings(src: str, **options: Any) -> Settings:
         max_shift=0.3 if options["max_shift"] is None else options["max_shift"],
         leave_out=options["leave_out"], over=options["over"],
         invert=options["invert"], centre=options["centre"], box=box, count=count, pixel_size=pixel,
-        epoch=epoch_now(),
+        epoch=epoch_now(), cwd=os.getcwd(),
     )  # fmt: skip

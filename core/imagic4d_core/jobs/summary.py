@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core import __version__
 from imagic4d_core.fsc import shell_curves
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import order
@@ -81,9 +82,10 @@ def summarise(s: Settings, folder: Path, journal: list[dict[str, Any]], converge
     same = duplicates(folder, poses, [np.asarray(c["fsc"]) for c in curves])
     for row in rows:
         row["duplicate_of"] = same.get(row["number"])
-    shown = {k: v for k, v in s.__dict__.items() if k not in ("epoch",)}
+    shown = s.shown()
     document = {
-        "schema": 1, "input": s.images, "images": s.count, "box": s.box, "pixel_size": s.pixel_size, "seed": s.seed,
+        "schema": 1, "version": __version__, "input": shown["images"], "images": s.count, "box": s.box,
+        "pixel_size": s.pixel_size, "seed": s.seed,
         "iterations": len(journal), "converged": converged, "statement": verdict.statement,
         "membership_above_chance": verdict.membership_above_chance, "fsc_above_chance": verdict.fsc_above_chance,
         "null": verdict.as_dict(), "volumes": rows, "events": [e for entry in journal for e in entry["events"]],
