@@ -343,6 +343,7 @@ def imap_blocks(func: Callable[[T], R], items: Iterable[T], threads: int | None 
     BLAS runs on one thread meanwhile: its results would otherwise depend on the number of threads.
     """
     threads = thread_count(threads)
+    keep_memory()
     with _controller(len(sys.modules)).limit(limits=1):
         if threads == 1:
             for item in items:

@@ -19,7 +19,7 @@ from imagic4d_core.io.stack import Stack, create_stack, open_stack
 from imagic4d_core.io.statistics import worth_compiling
 from imagic4d_core.io.writer import output_format
 from imagic4d_core.jobs.copying import shape_text
-from imagic4d_core.parallel import SERIAL, Comm, keep_memory, map_blocks, thread_count
+from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 
 UNITS = ("images", "volumes")
 #: Bytes of float32 densities worked on at a time by a thread; small enough that memory is used again and not handed back.
@@ -197,7 +197,6 @@ def operate(
         widest = max(planes * old[-2] * old[-1], out_planes * new[-2] * new[-1]) // (planes if pieces else 1)
         step = max(1, BLOCK_BYTES // (4 * widest))
         n_threads = thread_count(threads)
-        keep_memory()
         compile_statistics(4 * count * out_planes * new[-2] * new[-1] // (planes if pieces else 1))
         with create_stack(
             dst, objects, sections, new[-2], new[-1], pixel_size=size, overwrite=overwrite, comm=comm, dtype=dtype,
@@ -251,7 +250,6 @@ def survey(
     with open_unit(src, unit, loc, "keep" if any_order else None) as stack:
         box = box_of(stack)
         plane = stack.sections if len(box) == 3 else 1
-        keep_memory()
         step = max(1, BLOCK_BYTES // (4 * int(np.prod(box))))
 
         def block(span: tuple[int, int]) -> tuple[int, Any]:
