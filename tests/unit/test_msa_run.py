@@ -1,6 +1,8 @@
 """MSA against a naive twin: metrics, solvers, masks, active images, volumes, headers, re-use."""
 
 import json
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from imagic4d_core.errors import InputError, MismatchError, OutputError, UsageEr
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
 from imagic4d_core.jobs.msa_run import msa_run
-from imagic4d_core.msa import model
+from imagic4d_core.msa import model, solve
 from imagic4d_core.msa.coordinates import active, read_coordinates, records_for
 from imagic4d_core.parallel import SERIAL
 
@@ -61,6 +63,44 @@ def test_metrics_and_solvers_against_the_naive_table(place, metric, solver):
     assert heads["COOSMSA"][:, 19] == pytest.approx(values, rel=1e-5)  # word 150
     assert np.loadtxt("root.plt")[:, 1] == pytest.approx(values, rel=1e-5)
     assert read_stack("root_mean")[0][0] == pytest.approx(x.mean(0) if metric != "chi-square" else x.mean(0) / x.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("objects", "box", "way"),
+    [
+        (20000, (1, 64, 64), "covariance"),
+        (20000, (1, 128, 128), "krylov"),
+        (3000, (1, 128, 128), "gram"),
+        (3000, (1, 256, 256), "krylov"),
+        (500, (64, 64, 64), "gram"),
+    ],
+)
+def test_the_way_to_solve_follows_the_sizes(objects, box, way):
+    space = SimpleNamespace(size=int(np.prod(box)), shape=box, rings=None)
+    assert solve.choose(SimpleNamespace(objects=objects, space=space), objects) == way
+
+
+def test_large_masks_by_krylov_against_the_exact_way(place, monkeypatch):
+    """Where auto takes krylov, eigenvalues are those of the exact way, and the coordinates agree with them."""
+    x, _ = images(900, (40, 36), patterns=12, noise=0.6)
+    write_stack("a", x)
+    exact = msa_run("a", "exact", "b", eigenimages=8, mask_radius=0.95, solver="covariance").document
+    monkeypatch.setattr(solve, "MOST_PIXELS", 500)
+    monkeypatch.setattr(solve, "MOST_OBJECTS", 500)
+    found = msa_run("a", "root", "c", eigenimages=8, mask_radius=0.95, threads=2).document
+    assert (exact["solver"], found["solver"]) == ("covariance", "krylov")
+    assert found["eigenvalues"] == pytest.approx(exact["eigenvalues"], rel=1e-5)
+    assert found["total_variance"] == pytest.approx(exact["total_variance"], rel=1e-7)
+    assert found["check"] < 1e-5 and found["notes"] == []
+    close(coordinates("c").astype(float), coordinates("b").astype(float), 2e-3)
+
+
+def test_krylov_says_when_it_needs_more_passes(place):
+    write_stack("a", np.random.default_rng(0).standard_normal((3000, 24, 24)).astype(np.float32))
+    done = msa_run("a", "root", eigenimages=8, solver="krylov", passes=2)
+    (note,) = done.document["notes"]
+    assert re.match(r"\d factors have not converged after 3 passes: give more --passes, or fewer eigenimages", note)
+    assert f"  {note}" in done.lines()
 
 
 def test_words_of_the_headers(place):
@@ -352,8 +392,6 @@ def test_invariant_run_separates_classes_that_are_not_aligned(place):
 
 
 def test_threads_do_not_change_the_bytes(place, monkeypatch):
-    from imagic4d_core.msa import solve
-
     monkeypatch.setattr(solve, "BLOCK", 32)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     write_stack("a", images(200)[0])
