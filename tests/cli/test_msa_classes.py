@@ -14,6 +14,7 @@ from imagic4d_core.io.cls import read_cls, write_cls
 from imagic4d_core.io.plt import read_plt
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
 from imagic4d_core.jobs import msa_sum as job
+from imagic4d_core.jobs.msa_classify import msa_classify
 
 
 @pytest.fixture
@@ -202,7 +203,11 @@ BAD = [
     ("msa sum images.hed big.cls out.hed", 4, "member 200, but images.hed holds 90 images: it belongs to another file"),
     ("msa sum images.hed none out.hed", 3, "none.cls: cannot be read"),
     ("msa sum images.hed plain.hed out.hed", 3, "cannot be read|no CLS"),
-    ("msa sum images.hed used.cls images.hed", 5, "exists already"),
+    ("msa sum images.hed used.cls plain.hed", 5, "exists already"),
+    ("msa sum images.hed used.cls images.hed --overwrite", 5, "images.img: is an input"),
+    ("msa sum plain.mrcs used.cls plain.mrcs --overwrite", 5, "plain.mrcs: is an input"),
+    ("msa sum images.hed used.cls out.hed --members used --overwrite", 5, "used.cls: is an input"),
+    ("msa sum images.hed used.cls out.hed --variances out.img", 5, "out.img: is an input, or another output"),
     ("msa sum images.hed,3 used.cls out.hed", 3, "locations cannot be given"),
     ("msa sum nan_image.hed used.cls out.hed", 3, "nan_image.* not finite|NaN|finite"),
 ]
@@ -231,6 +236,20 @@ def test_bad_input(im4d, stack, tmp_path, line, code, words):
     assert re.search(words, text), text
     assert digests(tmp_path) == before
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("halves", [None, "h.hed"])
+def test_stopped_calls_change_nothing(stack, tmp_path, halves):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    (tmp_path / "used.cls").write_text("1 2 0.5 1 2\n2 1 0.5 8\n")
+    before = digests(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        msa_classify("images.hed", "root", classes=[4], factors=6, dendrogram="tree.png", progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        job.msa_sum("images.hed", "used.cls", "out.hed", variances="v.hed", halves=halves, members="m.cls", progress=stop)
+    assert digests(tmp_path) == before
 
 
 def test_json_has_plain_numbers(im4d, stack):

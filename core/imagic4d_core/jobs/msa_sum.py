@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import InputError, UsageError
+from imagic4d_core.errors import InputError, OutputError, UsageError
 from imagic4d_core.io import atomic
 from imagic4d_core.io.cls import ClassFile, cls_path, read_cls, write_cls
 from imagic4d_core.io.header import HEADER_DTYPE
@@ -141,8 +141,7 @@ def msa_sum(
         names = _half_names(halves) if halves else ()
         files = [dst, *([variances] if variances else []), *names]
         if comm.rank == 0:
-            for target in [p for name in files for p in output_paths(name)] + ([Path(cls_path(members))] if members else []):
-                atomic.check_new(target, overwrite)
+            _check_outputs(stack, [*files, *([cls_path(members)] if members else [])], path, overwrite)
         pixels = stack.sections * stack.lines * stack.pixels
         extra = {"halves": bool(halves), "squares": bool(variances), "compiled": int(counts.sum()) * pixels >= MANY}
         if extra["compiled"]:
@@ -196,6 +195,18 @@ def _half_names(halves: str) -> tuple[str, str]:
     from imagic4d_core.jobs.moves import half_names
 
     return half_names(halves if os.path.splitext(halves)[1] else f"{halves}.hed")
+
+
+def _check_outputs(stack: Stack, files: list[str], classes: str, overwrite: bool) -> None:
+    """Refuse what is there, what is named twice, and to replace the inputs: class averages cannot stand for the images."""
+    inputs = [stack.reader.img, stack.reader.hed] if stack.format == "IMAGIC" else [stack.path]
+    taken = {os.path.realpath(p) for p in [*inputs, classes]}
+    for name in files:
+        for target in [Path(name)] if name.lower().endswith(".cls") else output_paths(name):
+            if os.path.realpath(target) in taken:
+                raise OutputError(f"{target}: is an input, or another output of this call; choose another name")
+            taken.add(os.path.realpath(target))
+            atomic.check_new(target, overwrite)
 
 
 def _places(members: list[NDArray[np.int64]], objects: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
