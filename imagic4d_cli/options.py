@@ -133,6 +133,8 @@ max_shift = option(
     "--max-shift", type=types.RADIUS, metavar="PX", help="Largest shift searched, in pixels; below 1 a fraction of half the box."
 )
 mask_radius = option("--mask-radius", type=types.RADIUS, metavar="R", help="Mask radius in pixels; below 1 of half the box.")
+as_text = option("--text", is_flag=True, help="Text with colours, even where stdout is not a terminal.")
+colour = option("--colour/--no-colour", default=None, help="Colours in the text, or plain ASCII greys; default: on a terminal.")
 axis = option("--axis", type=types.Words("x", "y", "z"), default="y", help="Along lines (x), pixels (y) or sections (z).")
 falloff = option(
     "--falloff", type=types.RADIUS, metavar="W", help="Width of a mask's soft edge beyond the radius; units as there."
@@ -140,6 +142,9 @@ falloff = option(
 mask_file = option("--mask", type=types.SOURCE, metavar="FILE", help="Mask, 0 to 1, of the same box.")
 max_frequency = option(
     "--max-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency used: fraction of Nyquist, or 12A in ångström."
+)
+amplitude_filter = option(
+    "--amplitude-filter", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="F |F|^-P; 0.5 is the ASQ filter."
 )
 box = option("--box", type=types.SIZES, metavar="L[,P[,Z]]", help="Box: lines, pixels, sections; one number: all sides.")
 fill = option(

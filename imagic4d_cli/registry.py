@@ -201,7 +201,7 @@ TABLE: dict[str, Entry] = {
         "Make test volumes: patterns, blobs with exact projections, maps of atomic models.",
     ),
     "show": Entry(_C + "show:cli", "Pictures", "Show images and volumes as a picture or as text."),
-    "plot": Entry(_C + "plot:cli", "Pictures", "Plot FSC curves, orientation maps, class sizes, convergence."),
+    "plot": Entry(_C + "plot:cli", "Pictures", "Plot FSC curves, orientation maps, class sizes, convergence, SCFs."),
     "report": Entry(_C + "report:cli", "Pictures", "Write the HTML report of a refine run, and its summary picture."),
     "warmup": Entry(_C + "warmup:cli", "Housekeeping", "Compile all kernels, so that the next commands start at once."),
 }

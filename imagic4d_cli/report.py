@@ -48,6 +48,6 @@ def lines(summary: Any, extra: dict[str, Any]) -> None:
         body = plain(summary)
         rows = [f"{k}: {v}" for k, v in body.items()] if isinstance(body, dict) else [str(body)]
     for row in rows:
-        click.echo(row)
+        click.echo(row, color="\x1b" in row or None)  # colours are there only where they were asked for: click is to leave them
     if "seed" in extra and not any("seed" in row for row in rows):
         click.echo(f"seed {extra['seed']}")

@@ -24,7 +24,7 @@ _MODE = types.Words(
 @opt.max_shift
 @opt.option("--shift-search", type=types.Words("winner", "full"), default="winner", help="Shifts with best direction, or all.")
 @opt.option("--shift-range", type=click.FloatRange(0), default=3.0, metavar="PX", help="How far trial shifts go at a time.")
-@opt.option("--amplitude-filter", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="F |F|^-P; 0.5 is the ASQ filter.")
+@opt.amplitude_filter
 @opt.max_frequency
 @opt.option("--refine/--no-refine", default=True, help="Refine the best pose of each 3D locally.")
 @opt.option("--refine-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency of the local refinement.")

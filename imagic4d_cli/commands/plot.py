@@ -6,31 +6,47 @@ from imagic4d_cli import options as opt
 from imagic4d_cli import types
 from imagic4d_cli.run import Run, pass_run
 
-_WHAT = types.Words("auto", "fsc", "orientations", "sizes", "convergence")
+_WHAT = types.Words("auto", "fsc", "orientations", "sizes", "convergence", "scf")
 
 
 @click.command("plot")
 @opt.source(metavar="INPUT", help="fsc.json or CSV, images, or the folder of a refine run.")
-@opt.target(metavar="OUTPUT", help="Picture to write: .png or .svg.")
+@opt.target(metavar="[OUTPUT]", help="Picture to write: .png or .svg; without it the plot is text.", required=False)
 @opt.option("--kind", type=_WHAT, default="auto", help="What to plot; auto: what the input holds.")
 @opt.pixel_size
+@opt.option("--anchors", type=types.SOURCE, metavar="ANCHORS", help="scf: images to correlate the first image with.")
+@opt.max_frequency
+@opt.amplitude_filter
+@opt.as_text
+@opt.colour
 @opt.common_serial
 @pass_run
-def cli(run: Run, src: str, dst: str, kind: str, pixel_size: float | None) -> None:
-    """Plot FSC curves, orientation maps, class sizes, convergence.
+def cli(run: Run, src: str, dst: str | None, kind: str, text: bool, colour: bool | None, **settings) -> None:
+    """Plot FSC curves, orientation maps, class sizes, convergence, SCFs.
 
     fsc: curves of fsc.json or of a CSV by im4d fsc, with the 0.5, 0.143 and half-bit thresholds. orientations: view
     directions from the headers on two hemispheres in equal-area projection, with their density, for each 3D. sizes: images
-    of each 3D. convergence: class sizes, moves and resolution against the iteration of a refine run.
+    of each 3D. convergence: class sizes, moves and resolution against the iteration of a refine run. scf: sinogram
+    correlation functions of the first image with the others, or with --anchors (at most 12): all lines of one sinogram
+    (angles down, 0 to 180 degrees) against all of another (along, 0 to 360), frequencies to --max-frequency (default 0.4),
+    amplitudes as --amplitude-filter says; a cross marks the best common line, a circle the one that known Euler angles say.
+
+    Without OUTPUT the plot is drawn in the terminal.
+
+    Header words read: 51 REF3D, 65 to 67 Euler angles; for scf also 80 and 81.
 
     \b
     Examples:
       im4d plot run1/fsc.json fsc.png
+      im4d plot run1/fsc.json
       im4d plot run1/images.hed directions.svg --kind orientations
       im4d plot run1 convergence.png
+      im4d plot averages.hed,3,4 scf.png --kind scf
+      im4d plot averages.hed,3 --kind scf --anchors anchors.hed
 
-    See also: report, show, fsc.
+    See also: report, show, fsc, msa plot, angrec.
     """
-    from imagic4d_core.jobs.showing import plot
+    from imagic4d_cli.terminal import drawing
+    from imagic4d_core.jobs.plotting import plot
 
-    run.report(plot(src, dst, what=kind, pixel_size=pixel_size, **run.job_kwargs()))
+    run.report(plot(src, dst, what=kind, **settings, **drawing(text, colour, dst), **run.job_kwargs()))

@@ -1,9 +1,5 @@
 """im4d show."""
 
-import os
-import shutil
-import sys
-
 import click
 
 from imagic4d_cli import options as opt
@@ -19,8 +15,8 @@ _WHAT = types.Words("auto", "montage", "sections", "projections", "surface")
 @opt.loc
 @opt.option("--columns", type=click.IntRange(1), metavar="N", help="Tiles in a row.")
 @opt.option("--kind", type=_WHAT, default="auto", help="What to show; auto: all kinds for volumes, a montage for images.")
-@opt.option("--text", is_flag=True, help="Text with colours, even where stdout is not a terminal.")
-@opt.option("--colour/--no-colour", default=None, help="Colours in the text, or plain ASCII greys; default: on a terminal.")
+@opt.as_text
+@opt.colour
 @opt.common_serial
 @pass_run
 def cli(run: Run, src: str, output: str | None, loc, columns: int | None, kind: str, text: bool, colour: bool | None) -> None:
@@ -38,23 +34,8 @@ def cli(run: Run, src: str, output: str | None, loc, columns: int | None, kind: 
 
     See also: plot, report, info.
     """
-    from imagic4d_core.errors import UsageError
+    from imagic4d_cli.terminal import drawing
     from imagic4d_core.jobs.showing import show
 
-    if text and output:
-        raise UsageError("--text and --output exclude each other: text goes to the terminal")
-    terminal = sys.stdout.isatty()
-    plain = not (text or (terminal and not os.environ.get("NO_COLOR"))) if colour is None else not colour
-    result = show(
-        src,
-        output,
-        locations=loc,
-        columns=columns,
-        what=kind,
-        colour=not plain,
-        true_colour=os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit")
-        or not os.environ.get("TERM", "").endswith("256color"),
-        width=shutil.get_terminal_size().columns,
-        **run.job_kwargs(),
-    )
-    run.report(result)
+    how = drawing(text, colour, output)
+    run.report(show(src, output, locations=loc, columns=columns, what=kind, **how, **run.job_kwargs()))

@@ -35,6 +35,9 @@ def test_volumes(im4d, place):
     out = im4d("msa", "run", "volumes", "root", "--eigenimages", "4", "--images-out", "new.hed").stdout
     assert "coordinates of 6 volumes along 4 factors" in out and "too few" in out
     im4d("msa", "plot", "root", "gallery.png")
+    for kind in ("eigenimages", "spectrum"):
+        text = im4d("msa", "plot", "root", "--kind", kind).stdout
+        assert len(text.splitlines()) > 7 and "\x1b" not in text and "\x1b" in im4d("msa", "plot", "root", "--text").stdout
     im4d("msa", "plot", "new", "map.png")
 
 

@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 from fake_run import fake_run, write_rundir
 
+from imagic4d_core import models
+from imagic4d_core.geometry.euler import random_rotations
+from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import write_stack
 
 
@@ -22,7 +26,8 @@ def test_show_images_as_text_and_png(im4d, rundir, tmp_path):
     assert "4 of 30 shown" in plain
     for location in (3, 4, 5, 9):
         assert f"{location}  3D " in plain
-    assert "▀" in im4d("show", rundir / "images.hed", "--loc", "1", "--text").stdout
+    text = im4d("show", rundir / "images.hed", "--loc", "1", "--text").stdout
+    assert "▀" in text and "\x1b[38;2;" in text
     assert "▀" not in im4d("show", rundir / "images.hed", "--loc", "1", "--text", "--no-colour").stdout
     out = tmp_path / "m.png"
     document = im4d("show", f"{rundir / 'images.hed'},2,4", "--output", out, "--json").json
@@ -75,6 +80,54 @@ def test_plot(im4d, rundir, tmp_path, source, what, end):
         from xml.etree import ElementTree
 
         assert ElementTree.parse(out).getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize("source", ["fsc.json", "images.hed", "", "--kind sizes"])
+def test_plot_in_the_terminal(im4d, rundir, source, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    file, _, rest = source.partition("--")
+    how = f"--{rest}".split() if rest else []
+    plain = im4d("plot", rundir / file.strip(), *how).stdout
+    assert "\x1b" not in plain and len(plain.splitlines()) > 15 and max(map(len, plain.splitlines())) <= 80
+    assert "\x1b" in im4d("plot", rundir / file.strip(), *how, "--text").stdout
+    assert im4d("plot", rundir / file.strip(), *how, "--json").json["output"] is None
+
+
+def test_plot_scf(im4d, tmp_path):
+    model = models.random_family(2, 1, 40)[0]
+    poses = Poses.blank(4)
+    poses.set_matrices(random_rotations(np.random.default_rng(8), 4))
+    images = models.project(model, poses.matrices(), None, 40)
+    images[2] = np.roll(images[2], 5, 1)
+    write_stack(tmp_path / "i.hed", images, poses.into_headers(blank_headers(4, 40, 40)))
+    poses.shift[2] = (0, -5)  # the shift that is still to be applied
+    write_stack(tmp_path / "s.hed", images, poses.into_headers(blank_headers(4, 40, 40)))
+    out = tmp_path / "scf.png"
+    done = im4d("plot", f"{tmp_path / 's.hed'},2,4", out, "--kind", "scf", "--json").json
+    assert [f["images"] for f in done["found"]] == [[2, 3], [2, 4]] and is_png(out)
+    for f in done["found"]:
+        assert f["best"]["value"] > 0.98 and f["known"]["value"] > 0.97
+    off = im4d("plot", f"{tmp_path / 'i.hed'},2,4", "--kind", "scf", "--json").json
+    assert off["found"][0]["known"]["value"] < done["found"][0]["known"]["value"]
+    said = im4d(
+        "plot", f"{tmp_path / 's.hed'},2", "--kind", "scf", "--anchors", tmp_path / "s.hed", "--amplitude-filter", "0.5"
+    ).stdout
+    assert said.count(" with ") == 8 and "2 with 1: lines at" in said and said.count("the Euler angles say") == 3
+    assert "line of the anchor" in said
+
+
+def test_plot_scf_faults(im4d, rundir, tmp_path):
+    images, out = rundir / "images.hed", tmp_path / "a.png"
+    assert "give two" in im4d("plot", f"{images},3", out, "--kind", "scf", code=3).stderr
+    assert "forward" in im4d("plot", rundir / "volumes.hed", out, "--kind", "scf", code=2).stderr
+    write_stack(tmp_path / "small.hed", np.ones((3, 16, 16), np.float32))
+    assert "box 16" in im4d("plot", images, out, "--kind", "scf", "--anchors", tmp_path / "small.hed", code=4).stderr
+    assert "is constant" in im4d("plot", tmp_path / "small.hed", out, "--kind", "scf", code=3).stderr
+    write_stack(tmp_path / "wide.hed", np.ones((3, 16, 20), np.float32))
+    assert "square" in im4d("plot", tmp_path / "wide.hed", out, "--kind", "scf", code=4).stderr
+    assert "--kind scf" in im4d("plot", images, out, "--anchors", images, code=2).stderr
+    assert "exclude each other" in im4d("plot", images, out, "--text", code=2).stderr
+    assert not out.exists()
 
 
 def test_plot_csv_and_faults(im4d, tmp_path, rundir):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.io.atomic import atomic_write, check_new
 from imagic4d_core.io.stack import Stack, open_stack, read_stack
-from imagic4d_core.jobs.showing import Plotted
+from imagic4d_core.jobs.plotting import Plotted, Text
 from imagic4d_core.msa import model as files
 from imagic4d_core.msa.coordinates import factor_count, read_coordinates
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures.grey import fit_tile, robust_limits, to_grey
-from imagic4d_core.pictures.montage import Tile, best_columns, montage_png
+from imagic4d_core.pictures.montage import Tile, best_columns, montage_png, montage_text
 from imagic4d_core.pictures.msa import map_figure, spectrum_figure
 from imagic4d_core.pictures.style import FAINT, figure_png, figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("auto", "eigenimages", "spectrum", "map", "dendrogram")
 #: Points drawn on a map, cells along its sides, images averaged in a cell.
@@ -25,7 +28,8 @@ POINTS, CELLS, NEAREST = 20000, 11, 60
 
 
 def msa_plot(
-    src: str, output: str | Path, *, what: str = "auto", axes: tuple[int, int] = (1, 2), classes: int | None = None,
+    src: str, output: str | Path | None = None, *, what: str = "auto", axes: tuple[int, int] = (1, 2),
+    classes: int | None = None, colour: bool = True, true_colour: bool = True, width: int = 80,
     overwrite: bool = False, comm: Comm = SERIAL, threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Plotted | None:  # fmt: skip
@@ -35,14 +39,16 @@ def msa_plot(
     ----------
     src : str
         ROOT of a run (eigenimages, spectrum), images with coordinates (map), or the tree of a classification (dendrogram).
-    output : path
-        ``.png``.
+    output : path, optional
+        ``.png``; without it text is returned.
     what : str
         One of `KINDS`; "auto": eigenimages of a ROOT, dendrogram of an .npz, map of images.
     axes : (int, int)
         Factors of a map, from 1.
     classes : int, optional
         Where the dendrogram is cut.
+    colour, true_colour, width
+        Of the text, see `montage_text` and `figure_text`.
     overwrite, comm, threads, progress
         As every job.
 
@@ -52,20 +58,32 @@ def msa_plot(
     """
     if comm.rank:
         return None
-    if Path(output).suffix.lower() != ".png":
-        raise UsageError(f"{output}: pictures of MSA are written as PNG; name it {Path(output).with_suffix('.png')}")
-    check_new(output, overwrite)
+    if output is not None:
+        if Path(output).suffix.lower() != ".png":
+            raise UsageError(f"{output}: pictures of MSA are written as PNG; name it {Path(output).with_suffix('.png')}")
+        check_new(output, overwrite)
     if what == "auto":
         what = "dendrogram" if src.endswith(".npz") else "eigenimages" if Path(files.stem(src) + ".json").is_file() else "map"
-    body, count = {"eigenimages": _gallery, "spectrum": _spectrum, "map": _map, "dendrogram": _dendrogram}[what](
-        src, axes=axes, classes=classes, progress=progress
-    )
+    with figures():
+        drawn, count = {"eigenimages": _gallery, "spectrum": _spectrum, "map": _map, "dendrogram": _dendrogram}[what](
+            src, axes=axes, classes=classes, progress=progress
+        )
+        if output is None:
+            if isinstance(drawn, list):
+                text = montage_text(drawn, max(1, width // 26), width, colour=colour, true_colour=true_colour)
+            else:
+                text = Text(width, colour, true_colour).of(drawn)
+            return Plotted(str(src), None, what, count, text)
+        if isinstance(drawn, list):
+            body = montage_png(drawn, best_columns(len(drawn)))
+        else:
+            body = figure_png(drawn, dpi=130 if what == "map" else 150)
     with atomic_write(output, "wb", overwrite) as handle:
         handle.write(body)
     return Plotted(str(src), str(output), what, count)
 
 
-def _gallery(src: str, **_: Any) -> tuple[bytes, int]:
+def _gallery(src: str, **_: Any) -> tuple[list[Tile], int]:
     model = files.load(src)
     base, document = files.stem(src), model.document
     images, _ = read_stack(base + ".hed")
@@ -76,7 +94,7 @@ def _gallery(src: str, **_: Any) -> tuple[bytes, int]:
         inside = robust_limits(image[image != 0])
         most = max(-inside[0], inside[1], 1e-30)  # black and white lie as far from zero
         tiles.append(Tile(_tile(image, (-most, most)), f"{k + 1}: {percent:.2f} %", "" if k < edge else FAINT))
-    return montage_png(tiles, best_columns(len(tiles))), len(images)
+    return tiles, len(images)
 
 
 def _tile(image: NDArray[np.float32], limits: tuple[float, float] | None = None) -> NDArray[np.uint8]:
@@ -92,23 +110,22 @@ def _tile(image: NDArray[np.float32], limits: tuple[float, float] | None = None)
     return np.concatenate([np.pad(p, ((0, tall - p.shape[0]), (0, 2)), constant_values=255) for p in parts], axis=1)
 
 
-def _spectrum(src: str, **_: Any) -> tuple[bytes, int]:
+def _spectrum(src: str, **_: Any) -> tuple["Figure", int]:
     document = files.load(src).document
-    with figures():
-        return figure_png(spectrum_figure(document)), len(document["eigenvalues"])
+    return spectrum_figure(document), len(document["eigenvalues"])
 
 
-def _dendrogram(src: str, classes: int | None = None, **_: Any) -> tuple[bytes, int]:
+def _dendrogram(src: str, classes: int | None = None, **_: Any) -> tuple["Figure", int]:
     from imagic4d_core.msa.tree import load_tree
-    from imagic4d_core.pictures.dendrogram import dendrogram_png
+    from imagic4d_core.pictures.dendrogram import dendrogram_figure
 
     tree, _ = load_tree(src)
-    return dendrogram_png(tree.merges, tree.heights, tree.leaves, classes or 0), tree.leaves
+    return dendrogram_figure(tree.merges, tree.heights, tree.leaves, classes or 0), tree.leaves
 
 
 def _map(
     src: str, axes: tuple[int, int] = (1, 2), progress: Callable[[int, int], None] | None = None, **_: Any
-) -> tuple[bytes, int]:
+) -> tuple["Figure", int]:
     with open_stack(src) as stack:
         known = factor_count(stack)
         if not all(1 <= a <= known for a in axes):
@@ -128,9 +145,7 @@ def _map(
                 numbers, word = values, words
                 break
         pictures = _neighbours(stack, points, progress)
-        with figures():
-            figure = map_figure(points[chosen], numbers, pictures, axes, None, word)
-            return figure_png(figure, dpi=130), len(chosen)
+        return map_figure(points[chosen], numbers, pictures, axes, None, word), len(chosen)
 
 
 def _neighbours(
