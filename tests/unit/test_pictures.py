@@ -198,3 +198,13 @@ def test_plain_words_admit_chance():
         assert words in text
     record.fsc = {**run.fsc, "independent": True}
     assert "not independent" not in " ".join(line for _, line in rundata.plain_words(record))
+
+
+@pytest.mark.parametrize("numbers", [np.arange(1, 9), np.arange(5, 45, 2)])
+def test_classes_on_a_map_do_not_share_colours(numbers):
+    from imagic4d_core.pictures.msa import map_figure
+
+    points = np.random.default_rng(0).standard_normal((len(numbers) * 5, 2)).astype(np.float32)
+    figure = map_figure(points, np.repeat(numbers, 5), [], (1, 2), None, "class")
+    colours = [tuple(c.get_facecolor()[0]) for c in figure.axes[0].collections if len(c.get_offsets())]
+    assert len(colours) == len(set(colours)) == min(len(numbers), 11)  # ten, and grey for the rest

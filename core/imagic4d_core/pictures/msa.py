@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.pictures.grey import robust_limits, to_grey
-from imagic4d_core.pictures.style import FAINT, INK, colour_of, new_figure
+from imagic4d_core.pictures.style import FAINT, INK, PALETTE, colour_of, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,8 @@ def _scatter(ax: "Axes", points: NDArray, numbers: NDArray | None, size: float, 
     first = kinds if len(kinds) <= COLOURED else np.sort(kinds[np.argsort(-counts)[:COLOURED]])
     rest = ~np.isin(numbers, first)
     ax.scatter(points[rest, 0], points[rest, 1], color=FAINT, label="other" if rest.any() else None, **style)
-    for k in first:
+    own = len(first) > 0 and int(first.max()) <= len(PALETTE)  # else two classes could share a colour
+    for place, k in enumerate(first.tolist(), 1):
         at = numbers == k
-        ax.scatter(points[at, 0], points[at, 1], color=colour_of(int(k)), label=f"{what} {k}", **style)
+        ax.scatter(points[at, 0], points[at, 1], color=colour_of(k if own else place), label=f"{what} {k}", **style)
     ax.legend(markerscale=float(np.sqrt(14 / size)) if size < 14 else 1.0, loc="best")
