@@ -23,14 +23,16 @@ _WAY = types.Words("images", "class-sums", imagic={"CLASS_SUM_ANGREC": "class-su
     metavar="CLS",
     help="Members of classes; default: word 108 of IMAGES.",
 )
-@opt.option("--originals", is_flag=True, help="IMAGES were not moved by words 116 to 118: undo these moves in the pose.")
+@opt.option("--originals", is_flag=True, help="IMAGES were not moved as words 116 to 118 say: undo these moves.")
 @opt.option("--moves-from", type=types.SOURCE, metavar="FILE", help="Aligned images with moves and classes of the originals.")
 @opt.common_serial
 @pass_run
 def cli(run: Run, src: str, poses_from: str, dst: str | None, **settings: Any) -> None:
     """Give images the poses that stand in the headers of another file.
 
-    Image by image (the default): Euler angles, shifts, memberships, scores and active flags are taken over.
+    Image by image (the default): Euler angles, shifts, memberships, scores and active flags are taken over. With --originals
+    POSES are these images moved (aligned, centred, turned): their mirror and moves (words 92 and 116 to 118), as far as they
+    are not those of IMAGES, are undone in the poses, which then belong to the pixels of IMAGES.
 
     From class averages to their members (--from class-sums, IMAGIC's CLASS_SUM_ANGREC): Euler angles (65 to 67), 3D
     membership (51, the old one goes to 57), shift (80, 81), confidence and margin of the average of each member's class. The
@@ -46,6 +48,7 @@ def cli(run: Run, src: str, poses_from: str, dst: str | None, **settings: Any) -
     \b
     Examples:
       im4d header takeover averages.hed prepared_posed.hed averages_posed.hed
+      im4d header takeover particles.hed aligned_posed.hed particles_posed.hed --originals
       im4d header takeover aligned.hed averages.hed --from class-sums
       im4d header takeover raw.hed averages.hed raw_posed.hed --from class-sums --moves-from aligned.hed
 

@@ -191,13 +191,37 @@ def test_in_place_and_by_image(world, im4d, tmp_path):
     assert np.array_equal(x["ALPHA"], y["ALPHA"]) and not y["EANGLE"].any()
 
 
+def test_image_by_image_moves_are_undone(world, im4d, tmp_path):
+    """Poses found for aligned images go to the originals, and to images that were moved otherwise, proved by re-projection."""
+    folder, model, of, flip = world
+    how = ("--interpolation", "fourier")
+    posed = tmp_path / "posed.hed"
+    im4d("header", "takeover", folder / "aligned.hed", folder / "averages.hed", posed, "--from", "class-sums")
+    done = takeover(folder / "raw.hed", posed, tmp_path / "raw.hed", originals=True)
+    assert done.turned == len(of) and done.mirrored == flip.sum()
+    assert same(*reprojected(tmp_path, model, "raw.hed")).min() > 0.99
+    assert not read_stack(str(tmp_path / "raw.hed"))[1]["EANGLE"].any()
+    # plain takeover keeps the pose of other pixels
+    im4d("header", "takeover", folder / "raw.hed", posed, tmp_path / "plain.hed")
+    assert np.median(same(*reprojected(tmp_path, model, "plain.hed"))) < 0.9
+    # from moved images to the same ones moved in another way: mirrored, shifted, turned
+    im4d("rotate", folder / "raw.hed", tmp_path / "m1.hed", "--angle", 40, "--shift", "1,-2", "--mirrored", *how)
+    im4d("header", "takeover", tmp_path / "m1.hed", posed, tmp_path / "m2.hed", "--originals")
+    assert same(*reprojected(tmp_path, model, "m2.hed")).min() > 0.98
+    # nothing moved: the same poses, bit by bit
+    im4d("header", "takeover", posed, posed, tmp_path / "same.hed", "--originals")
+    a, b = (read_stack(str(p))[1] for p in (posed, tmp_path / "same.hed"))
+    assert all(np.array_equal(a[w], b[w]) for w in ("ALPHA", "BETA", "GAMMA", "RXSHIFT", "RYSHIFT", "REF3D"))
+
+
 def test_refusals(world, im4d, tmp_path):
     folder, _, _, _ = world
     call = ("header", "takeover", folder / "raw.hed", folder / "averages.hed", tmp_path / "x.hed")
     checks = [
         ((*call, "--from", "class-sums"), 4, "names no class"),
         (call, 4, f"{CLASSES} images"),
-        ((*call, "--originals"), 2, "belong to --from class-sums"),
+        ((*call, "--moves-from", folder / "aligned.hed"), 2, "belong to --from class-sums"),
+        ((*call, "--originals"), 4, f"{CLASSES} images"),
         ((*call, "--from", "class-sums", "--moves-from", folder / "averages.hed"), 4, "as many are needed"),
         ((*call, "--from", "class-sums", "--class-file", folder / "no.cls"), 3, "no.cls"),
         ((*call, "--from", "classes"), 2, "is not one of"),

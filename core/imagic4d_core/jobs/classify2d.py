@@ -48,7 +48,9 @@ STABLE, GAIN = 0.9, 0.01
 COARSE = 3
 LOW, HIGH = Frequency(0.35), Frequency(0.5)
 #: Alignments over the whole range of shifts; later ones look this far around the place found before, of half the box.
-WIDE, NEAR = 2, 0.125
+WIDE, NEAR = 2, 0.1
+#: Degrees between trial rotations of the alignments at low resolution and of the others; the best are refined locally.
+TURNS = (8.0, 6.0)
 
 
 @dataclass
@@ -204,6 +206,7 @@ def plan(s: Settings) -> Iterator[Iteration]:
             how = {"src": f"work/{last}.hed", "references": f"work/{last}m.hed", "dst": aligned}
             how |= {"from_originals": "work/original.hed", "max_shift": s.max_shift, "radii": (0.0, s.mask_radius)}
             how |= {"run_shift": NEAR if i > WIDE and s.max_shift > 0 else None, "too_far": "limit"}
+            how |= {"increment": TURNS[0] if i <= COARSE else TURNS[1]}
             how |= {"mirror": s.mirror, "max_frequency": LOW if i <= COARSE else HIGH, "seed": s.seed * 1009 + i}
             steps.append(Step(JOBS["mra"], how))
         steps += [

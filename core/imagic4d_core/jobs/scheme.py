@@ -41,6 +41,9 @@ SHELLS = (5.0, 10.0)
 #: Highest frequency of polishing, fraction of Nyquist, unless --max-resolution says otherwise.
 POLISH_LIMIT = 0.65
 MASK = 0.85
+#: Trial shifts of polishing's second iteration go so far: pixels, and fraction of half the box where poses were taken over or
+#: found from given 3Ds (class averages may have been caught farther off than annealing leaves images).
+AROUND, AROUND_TAKEN = 5.0, 0.25
 #: Annealing starts with more 3Ds than wanted only if each gets so many images.
 FEWEST = 40
 
@@ -63,6 +66,8 @@ class Settings:
     over: int
     invert: bool
     centre: bool
+    weigh_ctf: bool
+    amplitude_contrast: float
     box: int
     count: int
     pixel_size: float | None
@@ -90,11 +95,17 @@ def frequency_of(shells: float, box: int, top: float = 1.0) -> Frequency:
     return Frequency(round(min(shells / (box / 2), top), 6))
 
 
+def common_options(s: Settings) -> dict[str, Any]:
+    """What angrec, recon, regroup and chance are told alike."""
+    ctf = {"weigh_ctf": True, "amplitude_contrast": s.amplitude_contrast} if s.weigh_ctf else {}
+    return {"symmetry": s.symmetry, "mask_radius": s.mask_radius, **ctf}
+
+
 def plan(s: Settings) -> Iterator[Iteration]:
     """All iterations of a run, in order; polishing ends early when `moves` says so."""
     box, folds = s.box, 4
     top = min(POLISH_LIMIT, as_fraction(s.max_resolution, s.pixel_size)) if s.max_resolution else POLISH_LIMIT
-    common = {"symmetry": s.symmetry, "mask_radius": s.mask_radius}
+    common = common_options(s)
     sums = common | {"wiener": True, "hamming": 1.0}
 
     def made(name: str, shells: float, number: int, extra: dict[str, Any] | None = None) -> Step:
@@ -172,7 +183,8 @@ def plan(s: Settings) -> Iterator[Iteration]:
         }
         if j == 1:
             # an image caught at a wrong shift finds no direction there, and shifts of a wrong direction lead nowhere: try both
-            search |= {"shift_search": "full", "shift_range": 5.0}
+            far = AROUND if s.start == "random" else max(AROUND, AROUND_TAKEN * box / 2)
+            search |= {"shift_search": "full", "shift_range": far}
         extra = {"min_images": least, "halves": f"work/{name}h.hed"}
         facts = {"increment": search["increment"], "noise": 0, "shells": fine}
         steps = [_step("angrec", search), made(name, min(box / 2, fine + 4), number, extra)]
@@ -182,7 +194,7 @@ def plan(s: Settings) -> Iterator[Iteration]:
 
 def finish(s: Settings, last: str) -> list[Step]:
     """The last steps: results beside the original densities, and everything that is looked at."""
-    common = {"symmetry": s.symmetry, "mask_radius": s.mask_radius, "wiener": True, "hamming": 0.99}
+    common = common_options(s) | {"wiener": True, "hamming": 0.99}
     final = {"src": f"work/{last}.hed", "dst": "volumes.hed", **common}
     final |= {"halves": "halves.hed", "reprojections": "reprojections.hed"}
     final |= {"folds": 4, "seed": seed_of(s, 0), "images_out": "work/final.hed"}
@@ -257,6 +269,7 @@ def settings(src: str, **options: Any) -> Settings:
         mask_radius=MASK if options["mask_radius"] is None else options["mask_radius"],
         max_shift=0.3 if options["max_shift"] is None else options["max_shift"],
         leave_out=options["leave_out"], over=options["over"],
-        invert=options["invert"], centre=options["centre"], box=box, count=count, pixel_size=pixel,
+        invert=options["invert"], centre=options["centre"], weigh_ctf=options["weigh_ctf"],
+        amplitude_contrast=options["amplitude_contrast"], box=box, count=count, pixel_size=pixel,
         epoch=epoch_now(), cwd=os.getcwd(),
     )  # fmt: skip

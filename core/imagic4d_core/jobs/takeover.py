@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.align.moving import Maps
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.inplane import mirrored, pose_of_original
 from imagic4d_core.geometry.moves import Moves
@@ -53,9 +54,10 @@ class TakenOver:
 
     def lines(self) -> list[str]:
         """For people."""
+        of = f"poses of class averages taken over to {self.images - self.without} of {self.images} members"
         if self.way == "images":
-            return [f"{self.output}: poses of {self.images} images taken over"]
-        out = [f"{self.output}: poses of class averages taken over to {self.images - self.without} of {self.images} members"]
+            of = f"poses of {self.images} images taken over"
+        out = [f"{self.output}: {of}"]
         if self.turned:
             out.append(f"  moves in the plane undone in {self.turned} poses, {self.mirrored} of them mirrored")
         if self.without:
@@ -86,8 +88,10 @@ def takeover(
     classes : path, optional
         CLS file that says which images are in which class; default: word 108 of the members.
     originals : bool
-        The pixels of `src` were not moved by what words 116 to 118 and 92 say: the poses are composed with these moves, and the
-        words are cleared. Otherwise the pixels are those that were averaged.
+        From class averages: the pixels of `src` were not moved by what words 116 to 118 and 92 say: the poses are composed with
+        these moves, and the words are cleared. Otherwise the pixels are those that were averaged. Image by image: `poses_from`
+        holds `src` moved (aligned, centred, turned): what was done to it beyond `src`, by these words of both, is undone in
+        the poses. Otherwise both have the same pixels.
     moves_from : path, optional
         Aligned images whose headers hold the moves (and the classes) of `src`; implies `originals`.
     overwrite : bool
@@ -100,11 +104,11 @@ def takeover(
     """
     if way not in WAYS:
         raise UsageError(f"way {way!r} is not one of {', '.join(WAYS)}")
-    if way == "images" and (classes is not None or originals or moves_from is not None):
-        raise UsageError("classes and moves belong to --from class-sums")
+    if way == "images" and (classes is not None or moves_from is not None):
+        raise UsageError("--class-file and --moves-from belong to --from class-sums")
     done = None
     if comm.rank == 0:
-        done = _by_image(src, poses_from, dst, overwrite) if way == "images" else _by_class(
+        done = _by_image(src, poses_from, dst, originals, overwrite) if way == "images" else _by_class(
             src, poses_from, dst, classes, originals, moves_from, overwrite
         )  # fmt: skip
     comm.barrier()
@@ -116,19 +120,42 @@ def _whole(stack: Stack) -> None:
         raise InputError(f"{stack.path}: headers of the whole file are written; locations cannot be given here")
 
 
-def _by_image(src: str | os.PathLike, poses_from: str | os.PathLike, dst: str | os.PathLike | None, overwrite: bool) -> TakenOver:
+def _by_image(
+    src: str | os.PathLike, poses_from: str | os.PathLike, dst: str | os.PathLike | None, originals: bool, overwrite: bool
+) -> TakenOver:
     with open_stack(src) as images, open_stack(poses_from) as other:
         _whole(images)
         if images.n_images != other.n_images:
             raise MismatchError(f"{poses_from}: {other.n_images} images, but {src} has {images.n_images}; as many are needed")
+        done = TakenOver(images.n_images, str(images.path) if dst is None else os.fspath(dst))
 
         def window(start: int, stop: int) -> tuple[NDArray, NDArray | None]:
             h, theirs = images.headers(start, stop), other.headers(start, stop)
             h["ACTIVE"] = theirs["ACTIVE"]
-            return Poses.from_headers(theirs).into_headers(h), images.extra_headers(start, stop)
+            poses = Poses.from_headers(theirs)
+            if originals:
+                _undo(poses, Maps.from_headers(h).inverse().then(Maps.from_headers(theirs)), done)
+            return poses.into_headers(h), images.extra_headers(start, stop)
 
         stream_headers(images, window, dst, overwrite, images.nblocks)
-        return TakenOver(images.n_images, str(images.path) if dst is None else os.fspath(dst))
+        return done
+
+
+def _undo(poses: Poses, moves: Maps, done: TakenOver) -> None:
+    """Poses of moved images become those of the images before, in place: angles, and the shift still to be applied."""
+    moved = (np.abs(moves.linear - np.eye(2)).max((1, 2)) > 1e-9) | (np.abs(moves.offset).max(1) > 1e-9)
+    back = moves.select(moved).inverse()
+    if not len(back):
+        return
+    part = poses.select(moved)
+    part.set_matrices(back.move_poses(part.matrices()))
+    # the particle stands at minus the shift
+    place = np.einsum("nij,nj->ni", back.linear, -part.shift) + back.offset
+    for name in ("alpha", "beta", "gamma"):
+        getattr(poses, name)[moved] = getattr(part, name)
+    poses.shift[moved] = -place
+    done.turned += int(moved.sum())
+    done.mirrored += int((np.linalg.det(back.linear) < 0).sum())
 
 
 def _by_class(
