@@ -1,10 +1,12 @@
 """msa run against scikit-learn's PCA on the same images, and against the sgemm peak; accuracy against LAPACK.
 
     python benchmarks/msa_run.py [--images 20000] [--box 64] [--factors 69] [--threads 2] [--sklearn PYTHON]
+    python benchmarks/msa_run.py --ways krylov,covariance --images 8000 --box 128 --factors 25 --mask-radius 0.9
 
 Images are smooth class patterns in white noise, SNR 0.2. Ours is the whole command as a process: start, reading, solving,
 reading again, headers. Of scikit-learn only fit and transform count, on an array in memory. Both may use all threads; CPU seconds
-are user and system time together. --sklearn names a Python that has scikit-learn (default: this one).
+are user and system time together. --sklearn names a Python that has scikit-learn (default: this one). With --ways solvers of ours
+are compared with each other alone, by the modulation metric; the error is the worst of the eigenvalues against the last of them.
 """
 
 import argparse
@@ -93,6 +95,24 @@ def sgemm_peak(seconds: float = 1.0) -> float:
     return best
 
 
+def ways(a: argparse.Namespace) -> None:
+    """Solvers of ours on the same images."""
+    rows = []
+    with tempfile.TemporaryDirectory(dir=a.folder) as folder:
+        make(Path(folder) / "images.hed", a.images, a.box)
+        for name in a.ways.split(","):
+            command = [sys.executable, "-m", "imagic4d_cli.main", "msa", "run", f"{folder}/images.hed", f"{folder}/{name}"]
+            command += ["--eigenimages", str(a.factors), "--threads", str(a.threads), "--solver", name, "--json"]
+            command += ["--mask-radius", a.mask_radius] if a.mask_radius else []
+            _, cpu, memory, text = run(command, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+            rows.append((name, cpu, memory, json.loads(text)))
+    last = np.array(rows[-1][3]["eigenvalues"])
+    print(f"{a.images} images of {a.box} x {a.box}, {rows[0][3]['pixels']} pixels under the mask, {a.factors} factors")
+    for name, cpu, memory, document in rows:
+        error = np.abs(np.array(document["eigenvalues"]) / last - 1).max()
+        print(f"{name:12s}{cpu:8.1f} CPU s{memory:7.0f} MB{document['passes']:4d} passes  against {rows[-1][0]}: {error:.1e}")
+
+
 def main() -> None:
     """Run and print."""
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -104,8 +124,11 @@ def main() -> None:
     ap.add_argument("--sklearn", default=sys.executable)
     ap.add_argument("--solvers", default="covariance_eigh,randomized", help="of scikit-learn")
     ap.add_argument("--no-lapack", action="store_true", help="leave the comparison with LAPACK's full solution out")
+    ap.add_argument("--ways", help="solvers of ours to compare with each other: krylov,covariance,gram")
     ap.add_argument("--folder", default=None)
     a = ap.parse_args()
+    if a.ways:
+        return ways(a)
     n, p, k = a.images, a.box**2, a.factors
     with tempfile.TemporaryDirectory(dir=a.folder) as folder:
         place = Path(folder)
