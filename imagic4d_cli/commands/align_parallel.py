@@ -23,8 +23,9 @@ from imagic4d_cli.run import Run, pass_run
 def cli(run: Run, src: str, references: str, dst: str, **settings: Any) -> None:
     """Align image i to reference i.
 
-    Used between rounds of reconstruction: reference i is the re-projection of a 3D in the direction of image i. Search, limits
-    and output are those of mra. Images are compared with random pictures too, and a warning says when those do as well.
+    Used between rounds of reconstruction: reference i is the re-projection of a 3D in the direction of image i. A shift that
+    is still to be applied to it (its words 80, 81, as recon writes them) is applied first. Search, limits and output are
+    those of mra. Images are compared with random pictures too, and a warning says when those do as well.
 
     Header words read: 51, 58, 80, 81, 92, 116 to 118. Written: 100, 112, 113 (rotation, shift of this run), 116 to 118 and 92
     (all since the original), 104 CCC, 107 REF, and 50 CCC3D where image and reference are of one 3D. Known Euler angles turn

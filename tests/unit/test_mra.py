@@ -252,6 +252,19 @@ def test_align_parallel(data, tmp_path):
         align_parallel(d / "images.hed", tmp_path / "few.hed", tmp_path / "x.hed")
 
 
+def test_align_parallel_centres_references_that_lie_as_their_images(data, tmp_path):
+    """Re-projections of recon lie as their images do, and say so in words 80 and 81: the images must still end in the centre."""
+    d, true, kind, refs = data
+    shift = np.random.default_rng(5).uniform(-3, 3, (N, 2))
+    displaced = np.array([oracle.draw(BOX, oracle.blobs(k), np.eye(2), -s) for k, s in zip(kind, shift, strict=True)])
+    poses = Poses.blank(N)
+    poses.shift[:] = shift
+    write_stack(tmp_path / "mine.hed", displaced, poses.into_headers(blank_headers(N, BOX, BOX)))
+    align_parallel(d / "images.hed", tmp_path / "mine.hed", tmp_path / "out.hed", mirror=True, max_shift=5.0)
+    rest = true.inverse().then(Maps.from_headers(read_stack(tmp_path / "out.hed")[1]))
+    assert np.hypot(*rest.offset.T).max() < 0.4 and np.rad2deg(np.abs(rest.parts()[0])).max() < 2
+
+
 def test_align_refs(tmp_path):
     model, true = oracle.blobs(2), maps_of(7, 4, 1.5)
     refs = np.array([oracle.draw(BOX, model, a, t) for a, t in zip(true.linear, true.offset, strict=True)])

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core import fourier
+from imagic4d_core.align.centre import shifted
 from imagic4d_core.align.evidence import DECOYS, SAMPLE, Evidence, sampled, weigh
 from imagic4d_core.align.references import PlaneReferences
 from imagic4d_core.align.search import Aligned, Scores, make_bank, search_block, settle
 from imagic4d_core.errors import MismatchError
+from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack
 from imagic4d_core.jobs.aligning import BLOCK, Images, check_output, collected, open_square, same_box
@@ -79,7 +82,8 @@ def align_parallel(
     Parameters
     ----------
     src, references, dst : path
-        As many references as images.
+        As many references as images. A shift still to be applied to a reference (words 80, 81: re-projections lie as their
+        images do) is applied before.
     mirror : bool
         Mirrored references too.
     from_originals, weigh_ctf, amplitude_contrast, loc
@@ -104,7 +108,8 @@ def align_parallel(
                 "one reference for each image is needed, in the same order"
             )
         work = make_work(images, comm, n_threads, mirror=mirror, **how)
-        numbers = refs.headers()["REF3D"]
+        their = refs.headers()
+        numbers, waiting = their["REF3D"], Poses.from_headers(their).shift
 
         def found(a: int, b: int) -> tuple[Aligned, NDArray[np.int64]]:
             rows = a + np.flatnonzero(images.active[a:b])
@@ -112,7 +117,7 @@ def align_parallel(
             parts = []
             for at in range(0, len(rows), PAIRS):
                 some = rows[at : at + PAIRS]
-                ready = work.prepared(refs.read(a, b)[some - a])
+                ready = work.prepared(_centred(refs, some, waiting))
                 scores = _diagonal(work, spectra[some - a], some, ready)
                 parts.append(
                     settle(
@@ -128,7 +133,7 @@ def align_parallel(
             same = rows[(numbers[aligned.ref] > 0) & (headers["REF3D"][rows] == numbers[aligned.ref])]
             headers["CCC3D"][same] = headers["CCC"][same]
 
-        evidence = _evidence(work, images, refs)
+        evidence = _evidence(work, images, refs, waiting)
         parts = images.write(dst, found, mark, comm=comm, threads=n_threads, overwrite=overwrite, progress=progress)
         rows, aligned = collected(comm, parts)
         run = images.start.select(rows).inverse().then(aligned.maps)
@@ -155,7 +160,17 @@ def _diagonal(work: Work, spectra: NDArray[np.complex64], rows: NDArray[np.int64
     return Scores(*take, np.take_along_axis(scores.column, mine, 1))
 
 
-def _evidence(work: Work, images: Images, refs: Stack) -> Evidence:
+def _centred(refs: Stack, rows: NDArray[np.int64], waiting: NDArray[np.float64]) -> NDArray[np.float32]:
+    """References of some images, with the shift that was still to be applied to them."""
+    pictures = np.concatenate([refs.read(int(i), int(i) + 1) for i in rows])
+    if waiting[rows].any():
+        box = pictures.shape[1:]
+        spectra = fourier.centred_rfftn(pictures, 2).astype(np.complex64)
+        pictures = fourier.centred_irfftn(shifted(spectra, waiting[rows], box), box).astype(np.float32)
+    return pictures
+
+
+def _evidence(work: Work, images: Images, refs: Stack, waiting: NDArray[np.float64]) -> Evidence:
     """Own references against their decoys, on evenly spaced images."""
     sample = sampled(images.active, SAMPLE)
 
@@ -165,7 +180,7 @@ def _evidence(work: Work, images: Images, refs: Stack) -> Evidence:
         out = np.zeros((0, 1 + DECOYS), np.float32)
         for at in range(0, len(rows), PAIRS):
             some = rows[at : at + PAIRS]
-            ready = work.with_decoys(refs.read(a, b)[some - a], int(some[0]))
+            ready = work.with_decoys(_centred(refs, some, waiting), int(some[0]))
             found = _diagonal(work, images.spectra(a, b)[some - a], some, ready)
             out = np.concatenate([out, found.score[..., 0].reshape(len(some), -1, 1 + DECOYS).max(1)])
         return out
