@@ -17,19 +17,23 @@ DIR=${DIR:-nine}            # folder of everything
 SEED=${SEED:-1}
 IM4D=${IM4D:-im4d}          # what starts a command that can use MPI
 SHIFT=${SHIFT:-0.3}         # largest shift, of half the box
-FINAL=${FINAL:-header}      # step 8 starts from poses and memberships found; random: anew, from all single images
-NUMBER=${NUMBER:-2500}      # simulated images, their size and their signal-to-noise ratio
+REACH=${REACH:-0.45}        # largest shift in 3D: the averages, and so the 3D, need not lie in the centre
+CTF=${CTF:-yes}             # no: the CTF of the images is not known
+START=${START:-1}           # 3Ds in step 5: one consensus, or K where averages are pure enough to tell the 3Ds apart
+FINAL=${FINAL:-deal}        # step 8 starts from the poses found and memberships dealt at random; header: from those found
+NUMBER=${NUMBER:-5000}      # simulated images, their size and their signal-to-noise ratio
 SIZE=${SIZE:-64}
 SNR=${SNR:-0.1}
 
 mkdir -p "$DIR"
 done_() { [ -e "$DIR/$1.done" ]; }
-step() {  # step NAME COMMAND...: run it once
+step() {  # step NAME COMMAND...: run it once; its CPU seconds (user, system) go to cpu.txt
     local name=$1
     shift
     if done_ "$name"; then return; fi
     echo "== $name: $*"
-    "$@"
+    TIMEFORMAT="$name %U %S"
+    { time "$@" 2>&3; } 3>&2 2>>"$DIR/cpu.txt"
     touch "$DIR/$name.done"
 }
 
@@ -41,43 +45,58 @@ if [ -z "$IMAGES" ]; then
     IMAGES=$DIR/particles.hed
 fi
 
-# 2, 3, 4. phases flipped and grey levels normalised; alignment by classification: MSA, classes, averages, and the averages as
-# references of a multi-reference alignment, by turns until the classes are stable
+# 2. phases flipped; classify2d normalises grey levels and centres
+ORIGINALS=$IMAGES
+if [ "$CTF" = yes ]; then
+    step 2_ctf $IM4D ctf "$IMAGES" "$DIR/flipped.hed" --overwrite
+    ORIGINALS=$DIR/flipped.hed
+fi
+
+# 3, 4. alignment by classification: MSA, classes, averages, and the averages as references of a multi-reference alignment, by
+# turns until the classes are stable
 if ! done_ 4_classes; then
     resume=()
     if [ -e "$DIR/classes/run.json" ]; then resume=(--resume); fi
-    step 4_classes $IM4D classify2d "$IMAGES" "$DIR/classes" --classes "$CLASSES" --iterations "$CYCLES" --max-shift "$SHIFT" \
+    step 4_classes $IM4D classify2d "$ORIGINALS" "$DIR/classes" --classes "$CLASSES" --iterations "$CYCLES" --max-shift "$SHIFT" \
         --seed "$SEED" "${resume[@]}"
 fi
 
-# 5. the 4D scheme on the class averages: random angles, random memberships, competing 3Ds
+# 5. the 4D scheme on the class averages, from random angles
 if ! done_ 5_refine; then
     resume=()
     if [ -e "$DIR/averages/run.json" ]; then resume=(--resume); fi
-    step 5_refine $IM4D refine "$DIR/classes/averages.hed" "$DIR/averages" --volumes "$K" --seed "$SEED" "${resume[@]}"
+    step 5_refine $IM4D refine "$DIR/classes/averages.hed" "$DIR/averages" --volumes "$START" --max-shift "$REACH" --seed "$SEED" \
+        "${resume[@]}"
 fi
 
-# 6. Euler angles and 3D membership from the averages to their members (CLASS_SUM_ANGREC)
-step 6_takeover im4d header takeover "$DIR/classes/images.hed" "$DIR/averages/images.hed" "$DIR/members.hed" --from class-sums \
-    --overwrite
+# 6. Euler angles and 3D membership from the averages to their members (CLASS_SUM_ANGREC), as poses of the images that were not
+# moved yet
+step 6_takeover im4d header takeover "$ORIGINALS" "$DIR/averages/images.hed" "$DIR/members.hed" --from class-sums \
+    --moves-from "$DIR/classes/images.hed" --overwrite
 
-# 7. every image aligned to the re-projection in its own direction, from its own 3D
+# 7. every image aligned to the re-projection in its own direction, and what that says about the pose of the image as it was
 step 7a_recon $IM4D recon "$DIR/members.hed" "$DIR/members_3d.hed" --wiener --folds 4 --mask-radius 0.85 --seed "$SEED" \
     --reprojections "$DIR/reprojections.hed" --overwrite
-step 7b_parallel $IM4D align-parallel "$DIR/members.hed" "$DIR/reprojections.hed" "$DIR/parallel.hed" --max-shift "$SHIFT" \
+step 7b_parallel $IM4D align-parallel "$DIR/members.hed" "$DIR/reprojections.hed" "$DIR/parallel.hed" --max-shift "$REACH" \
     --run-shift 4 --run-range=-20,20 --overwrite
+step 7c_undo im4d header takeover "$ORIGINALS" "$DIR/parallel.hed" "$DIR/posed.hed" --originals --overwrite
 
-# 8. all single images compete for the 3Ds, from where they are; final 3Ds
+# 8. all single images compete for the 3Ds, from the poses found; final 3Ds
+POSED=$DIR/posed.hed
+if [ "$FINAL" = deal ]; then
+    step 8a_deal $IM4D recon "$POSED" "$DIR/dealt_3d.hed" --membership random --volumes "$K" --euler header --seed "$SEED" \
+        --images-out "$DIR/dealt.hed" --overwrite
+    POSED=$DIR/dealt.hed
+fi
 if ! done_ 8_final; then
     resume=()
     if [ -e "$DIR/final/run.json" ]; then resume=(--resume); fi
-    step 8_final $IM4D refine "$DIR/parallel.hed" "$DIR/final" --volumes "$K" --start "$FINAL" --seed "$SEED" "${resume[@]}"
+    step 8_final $IM4D refine "$POSED" "$DIR/final" --volumes "$K" --start header --max-shift "$REACH" --seed "$SEED" \
+        "${resume[@]}"
 fi
 
 # 9. resolution, report, and truth where it is known
 step 9a_fsc im4d fsc "$DIR/final/halves_a.hed" "$DIR/final/halves_b.hed" --output "$DIR/fsc.png" --overwrite
-# (the images of steps 7 and 8 were turned, shifted and mirrored, so their poses are not those of the simulated ones: of this
-# comparison memberships and FSC count, pose and shift errors do not)
 if [ -e "$DIR/known.hed" ]; then
     step 9b_compare im4d compare "$DIR/final/images.hed" "$DIR/known.hed" --found-volumes "$DIR/final/volumes.hed" \
         --truth-volumes "$DIR/truth.blobs.json"
