@@ -13,8 +13,8 @@ stopped goes on, and a seed that is done is only printed. Steps that were stoppe
 seeds are marked.
 
 With --relion N RELION gets the first N images of the first seed: iterations of its 2D classification (--relion-classes) and of
-its 3D classification (K = 3, from the consensus map of step 7), CPU seconds each. What whole runs would take is an extrapolation from
-these, linear in images, classes and iterations, and is printed as such.
+its 3D classification (K = 3, from the consensus map of step 7), CPU seconds each. What whole runs would take is an extrapolation
+from these, linear in images, classes and iterations, and is printed as such.
 """
 
 import argparse
