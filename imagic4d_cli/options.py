@@ -169,6 +169,10 @@ from_originals = option("--from-originals", type=types.SOURCE, metavar="FILE", h
 amplitude_contrast = option(
     "--amplitude-contrast", type=click.FloatRange(0, 1), default=0.1, metavar="A", help="Amplitude contrast of the CTF."
 )
+ctf_weights = stack(
+    option("--weigh-ctf/--no-weigh-ctf", default=False, help="Weigh images by their CTF (words 25 to 27)."), amplitude_contrast
+)
+"""Whether the CTF in headers counts."""
 rounds_in_turn = option("--iterations", type=click.IntRange(1), default=1, metavar="N", help="Rounds, when searched in turn.")
 how_aligned = stack(
     option("--search", type=_SEARCH, default="together", help="Rotation and shift at once, in turn, or one alone."),
@@ -186,8 +190,7 @@ how_aligned = stack(
 alignment = stack(
     from_originals,
     how_aligned,
-    option("--weigh-ctf/--no-weigh-ctf", default=False, help="Weigh images by their CTF (words 25 to 27)."),
-    amplitude_contrast,
+    ctf_weights,
 )
 """How images are aligned to references."""
 

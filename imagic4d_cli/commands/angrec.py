@@ -33,6 +33,7 @@ _MODE = types.Words(
 @opt.option("--spread", type=click.FloatRange(0), default=0.0, metavar="X", help="Handicap of crowded view directions.")
 @opt.option("--score", type=types.Words("ccc", "zscore"), default="ccc", help="Correlation, or relative to mismatches.")
 @opt.option("--same-spectrum/--no-same-spectrum", default=True, help="Give all 3Ds one radial spectrum first.")
+@opt.ctf_weights
 @opt.seed
 @opt.common
 @pass_run
@@ -44,6 +45,7 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
     Anchors are projections with Euler angles and REF3D in their headers (im4d forward), or volumes, whose every central section
     is then an anchor. single: one anchor set; own: that of the image's REF3D; each-to-best: all compete, and the image takes
     over the 3D of the best. Volumes that left out a fold (recon --leave-out) are compared only with the images of that fold.
+    With --weigh-ctf anchors are seen through the CTF of words 25 to 27, 101 and 102 (word 93: what was corrected already).
     Densities are not touched. Header words written: 65 to 67 Euler angles, 51 REF3D, 57 REF3DOLD, 50 CCC3D, 105 ERRAR
     (1 - CCC3D), 80 and 81 shift still to be applied, 82 confidence, 83 margin to the second-best 3D (84), 85 error of the
     pose in degrees, 88 z-score.

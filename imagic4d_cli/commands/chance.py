@@ -15,6 +15,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.max_shift
 @opt.max_frequency
 @opt.mask_radius
+@opt.ctf_weights
 @opt.seed
 @opt.common
 @pass_run

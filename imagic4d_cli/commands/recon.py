@@ -34,6 +34,7 @@ _METHOD = types.Words("fourier", "exact-filter", imagic={"EXACT_FILTER": "exact-
 @opt.mask_radius
 @opt.max_frequency
 @opt.option("--wiener/--no-wiener", default=False, help="Weight shells by the SSNR that the half sets give.")
+@opt.ctf_weights
 @opt.option("--reprojections", type=types.TARGET, metavar="FILE", help="Write a re-projection for every image.")
 @opt.option("--errors", type=types.TARGET, metavar="FILE", help="Write image minus scaled re-projection for every image.")
 @opt.option("--halves", type=types.TARGET, metavar="FILE", help="Write the half sets' volumes, to FILE_a and FILE_b.")
@@ -49,13 +50,15 @@ def cli(run: Run, src: str, dst: str, **settings: Any) -> None:
     Assignments: header (REF3D, word 51), all (one 3D), split (each 3D in --volumes parts, 2 by default), sequential, random,
     multiple-random (with replacement). Inactive images stay out; shifts in the header (words 80, 81) are applied. 3Ds of fewer
     than --min-images images are left out and the others renumbered. What was assigned or drawn goes into the headers of
-    --images-out, whose densities are those of IMAGES (a hard link); IMAGES itself is not changed.
+    --images-out, whose densities are those of IMAGES (a hard link); IMAGES itself is not changed. With --weigh-ctf images
+    count by the CTF of words 25 to 27, 101 and 102 (word 93: what was corrected already): sum(C F) / sum(C^2).
 
     \b
     Examples:
       im4d recon images.hed volumes.hed
       im4d recon averages.hed start.hed --membership random --volumes 3 --euler random --images-out start_images.hed
       im4d recon images.hed v.hed --folds 6 --leave-out loo.hed --halves v.hed --wiener --max-frequency 0.5
+      im4d recon particles.star map.mrc --membership all --weigh-ctf --wiener --folds 2
       im4d recon images.mrcs map.mrc --membership all --method exact-filter --object-size 0.7 --symmetry D2
 
     See also: forward, angrec, fsc.

@@ -23,6 +23,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--over", type=click.IntRange(1), default=2, metavar="N", help="Start with N times as many 3Ds, merged later.")
 @opt.option("--invert/--no-invert", default=False, help="Change the sign of densities: protein must be bright.")
 @opt.option("--centre/--no-centre", default=True, help="Find shifts by correlation with the rotated total sum.")
+@opt.ctf_weights
 @opt.option("--report/--no-report", default=True, help="Write report.html and report.png.")
 @opt.option("--resume", is_flag=True, help="Go on with a run that was stopped; its own settings count.")
 @opt.option("--script", is_flag=True, help="Print the shell script of single commands that does the same, and stop.")
@@ -35,6 +36,7 @@ def cli(run: Run, src: str, rundir: str, volumes: int | None, script: bool, **se
     Random angles and memberships to start with; more 3Ds than wanted compete at low resolution, with noise that is
     lowered to zero; they are merged to --volumes by cross-validated score; poses are refined while the resolution
     rises, until FSC, memberships and angles are stable. Images are always scored against 3Ds made without them.
+    With --weigh-ctf the CTF in words 25 to 27, 101 and 102 counts all along: for single images that were not corrected.
     Both hands are possible from projections alone. RUNDIR gets volumes, halves_a, halves_b, images (the input with
     results in its headers), reprojections, summary.json, fsc.json, journal.jsonl, report.html and report.png. A run
     that was stopped goes on with --resume and gives the same bytes.
@@ -44,6 +46,7 @@ def cli(run: Run, src: str, rundir: str, volumes: int | None, script: bool, **se
       im4d refine averages.hed run1 --volumes 3 --seed 1
       im4d refine averages.mrcs run2 --volumes 4 --max-resolution 15A --mask-radius 0.8
       mpiexec -n 4 im4d refine averages.hed run3 --volumes 6
+      im4d refine particles.star run4 --volumes 3 --weigh-ctf
       im4d refine averages.hed run1 --resume
       im4d refine averages.hed run1 --volumes 3 --seed 1 --script > run.sh
 

@@ -17,6 +17,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.max_shift
 @opt.max_frequency
 @opt.mask_radius
+@opt.ctf_weights
 @opt.option("--split/--no-split", default=True, help="Try to split 3Ds when fewer than --volumes are left.")
 @opt.seed
 @opt.common

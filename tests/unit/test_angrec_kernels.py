@@ -183,10 +183,10 @@ def test_search_with_anchor_sections_ranks_as_sinogram_correlation(tmp_path):
         assert spearmanr(scores, best[i]).statistic > 0.95
 
 
-def equations(images, points, grid, os, mat, shift, box):
+def equations(images, points, ctf, grid, os, mat, shift, box):
     h, g = np.zeros((6, 6)), np.zeros(6)
     phases = np.empty((2 * int(np.abs(points).max()) + 1, 4))
-    local._normal_equations(images, points, grid, os, mat, shift, box, phases, h, g)
+    local._normal_equations(images, points, ctf, grid, os, mat, shift, box, phases, h, g)
     return h, g
 
 
@@ -198,11 +198,12 @@ def test_normal_equations_are_those_of_finite_differences(seed):
     plane = HalfPlane.make(box, 4)
     mat, shift = random_rotations(rng, 1)[0], rng.normal(size=2)
     image = (rng.standard_normal(len(plane.points)) + 1j * rng.standard_normal(len(plane.points))).astype(np.complex64)
-    h, g = equations(image, plane.points, grid, os, mat, shift, box)
+    seen = rng.uniform(-1, 1, len(plane.points)).astype(np.float32)
+    h, g = equations(image, plane.points, seen, grid, os, mat, shift, box)
     full = naive.full_spectrum(grid)
 
     def value(u):
-        return naive.pose_model(full, os, plane.points, mat, u[1:4], u[0], shift + u[4:], box)
+        return seen * naive.pose_model(full, os, plane.points, mat, u[1:4], u[0], shift + u[4:], box)
 
     start, eps = np.array([1.0, 0, 0, 0, 0, 0]), 1e-6
     jac = np.stack([(value(start + eps * e) - value(start - eps * e)) / (2 * eps) for e in np.eye(6)], 1)

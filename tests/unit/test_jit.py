@@ -53,7 +53,7 @@ SAME = """
     found = [angle, shift, out]
     mats, shift, out = np.linalg.qr(rng.normal(size=(n, 3, 3)))[0], rng.normal(size=(n, 2)), np.empty((n, 5))
     limits, cube = np.array([0.2, 2.0, 6.0, 9.0]), spectrum(2, m, m, m // 2 + 1)
-    local.refine_poses(images, points, cube, which, 2.0, 24, mats, shift, limits, out)
+    local.refine_poses(images, points, np.ones((1, len(points)), np.float32), cube, which, 2.0, 24, mats, shift, limits, out)
     found += [mats, shift, out]
     print(sum(align.refine_moves.stats.cache_hits.values()), *(hashlib.sha1(a.tobytes()).hexdigest() for a in found))
 """

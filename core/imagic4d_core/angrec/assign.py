@@ -75,6 +75,7 @@ def search_block(
     images: NDArray[np.int64] | None = None,
     max_shift: float = np.inf,
     amplitude_filter: float = 0.0,
+    ctf: NDArray[np.float32] | None = None,
 ) -> Candidates:
     """Best direction, in-plane angle and shift of images in every competing 3D.
 
@@ -101,17 +102,24 @@ def search_block(
     max_shift : float
         Trial shifts that would move an image farther than this (and farther than it is now) do not compete.
     amplitude_filter : float
+    ctf : ndarray, shape (n, box, box // 2 + 1), float32, optional
+        Contrast transfer of the images: references are compared as they look through it.
     """
     n, nd = len(spectra), len(directions)
-    raw = sampler.sample(spectra)
-    lines = filter_amplitudes(raw, amplitude_filter) * sampler.ramps(shifts)
+    lines = filter_amplitudes(sampler.sample(spectra), amplitude_filter)
     power = np.sqrt(2 * ((lines.real**2 + lines.imag**2) * radial_weights(sampler.r_max)).sum((1, 2)))
-    power = np.where(power > 0, power, 1.0)
+    power = np.where(power > 0, power, 1.0)[:, None, None]
+    if ctf is not None:
+        # <D, C S> = <C D, S>; the size of C S follows from ring averages of C^2 and the power of S in rings
+        lines = filter_amplitudes(sampler.sample(spectra * ctf), amplitude_filter)
+        seen = np.sqrt(_ring_means(ctf * ctf, sampler.r_max) @ bank.rings.T)
+        power = power * np.where(seen > 0, seen, 1.0).reshape(n, competitors, nd)
+    lines = lines * sampler.ramps(shifts)
     count = bank.basis.shape[1] // 2
     tried = [harmonics(lines if not v.any() else lines * sampler.ramps(v[None]), count) for v in variants]
     best, arg = search(bank, tried)
     best = best.reshape(n, competitors, nd)
-    best /= power[:, None, None].astype(np.float32)
+    best /= power.astype(np.float32)
     arg = arg.reshape(n, competitors, nd)
     out = Candidates.empty(n, competitors, 0.25 * np.pi * sampler.r_max**2 * 2)
     out.mean[:] = best.mean(2, dtype=np.float64)
@@ -138,7 +146,8 @@ def search_block(
         which = (at + np.arange(competitors) * nd).astype(np.int32)
         top, k = np.empty((n, competitors), np.float32), np.empty((n, competitors), np.int32)
         scan_shifts(lines, bank.lines, which, turn.astype(np.int32), sampler.ramps(scan), top, k)
-        gain = np.maximum(top / power[:, None] - out.score, 0.0)
+        size = np.broadcast_to(power, (n, competitors, nd))[rows, cols, at]
+        gain = np.maximum(top / size - out.score, 0.0)
         move = scan[k]
         gain[_too_far(shifts, move, max_shift)] = 0.0
         out.score += gain
@@ -147,6 +156,15 @@ def search_block(
     empty = bank.norms.reshape(competitors, nd).max(1) <= 0
     out.score[:, empty] = out.noisy[:, empty] = -np.inf
     return out
+
+
+def _ring_means(values: NDArray[np.float32], r_max: int) -> NDArray[np.float32]:
+    """Means of values (n, box, box // 2 + 1) of the half plane over rings 1 to `r_max`: (n, r_max)."""
+    n, box = values.shape[:2]
+    k = np.minimum(np.arange(box), box - np.arange(box))
+    ring = np.rint(np.hypot(k[:, None], np.arange(values.shape[2]))).astype(np.int64).ravel()
+    member = (ring[:, None] == np.arange(1, r_max + 1)).astype(np.float32)
+    return (values.reshape(n, -1) @ member) / member.sum(0)
 
 
 def _too_far(shifts: F64, move: F64, limit: float) -> NDArray[np.bool_]:
@@ -206,8 +224,8 @@ class HalfPlane:
         points = np.stack([kx[keep], ky[keep]], 1).astype(np.float64)
         return cls(kx[keep] % box, ky[keep], points)
 
-    def take(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """Samples (n, p) of spectra."""
+    def take(self, spectra: NDArray) -> NDArray:
+        """Samples (n, p) of half spectra (n, box, box // 2 + 1)."""
         return np.ascontiguousarray(spectra[:, self.rows, self.cols])
 
 
@@ -218,6 +236,7 @@ def refine_block(
     sets: NDArray[np.int64],
     plane: HalfPlane,
     *,
+    ctf: NDArray[np.float32] | None = None,
     start: tuple[NDArray[np.int64], F64, F64] | None = None,
     max_turn: float = 0.2,
     max_move: float = 2.0,
@@ -234,6 +253,8 @@ def refine_block(
     sets : ndarray of int, shape (n, k)
         Set of `references` of each image and 3D; negative: does not compete.
     plane : HalfPlane
+    ctf : ndarray, shape (n, box, box // 2 + 1), float32, optional
+        Contrast transfer of the images.
     start : (column (n,), matrix (n, 3, 3), shift (n, 2)), optional
         A pose known before in one 3D of each image (column -1: none); the better end point wins.
     max_turn, max_move : float
@@ -244,6 +265,7 @@ def refine_block(
     """
     n = len(found.score)
     data = plane.take(spectra)
+    seen = np.ones((1, len(plane.points)), np.float32) if ctf is None else plane.take(ctf)
     with np.errstate(invalid="ignore"):
         drawn = np.where(np.isfinite(found.score), found.noisy - found.score, 0.0)  # noise and handicap of the choice
     found.samples = float(len(plane.points))
@@ -253,8 +275,8 @@ def refine_block(
         room = max(max_shift, float(length.max(initial=0.0)))
         out = np.empty((len(index), 5))
         refine_poses(
-            data[index], plane.points, references.grids, sets[index, column], references.oversampling,
-            references.box, matrix, shift, np.array([max_turn, max_move, steps, room]), out,
+            data[index], plane.points, seen if ctf is None else seen[index], references.grids, sets[index, column],
+            references.oversampling, references.box, matrix, shift, np.array([max_turn, max_move, steps, room]), out,
         )  # fmt: skip
         return out
 

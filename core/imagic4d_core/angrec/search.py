@@ -6,6 +6,7 @@ product per angular harmonic, one more for the inverse transform over the angle,
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,13 @@ class Bank:
     @property
     def count(self) -> int:
         return len(self.lines)
+
+    @cached_property
+    def rings(self) -> NDArray[np.float32]:
+        """Share of each radius in the power of each reference, (d, r)."""
+        power = 2 * np.einsum("dhr,dhr->dr", self.lines.real, self.lines.real)
+        power += 2 * np.einsum("dhr,dhr->dr", self.lines.imag, self.lines.imag)
+        return power / radial_weights(self.lines.shape[2])
 
 
 def make_bank(

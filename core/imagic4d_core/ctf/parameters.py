@@ -125,3 +125,56 @@ def correction(transfer: NDArray[np.float32], method: str, constant: float = 0.1
 def done(h: NDArray) -> NDArray[np.int32]:
     """What was done about the CTF, from header records: word 93, 0 where word 79 is not tagged."""
     return np.where(h["IM4DTAG"] == TAG, h["CTFDONE"], 0).astype(np.int32)
+
+
+def stored_transfer(
+    h: NDArray, path: str | Path, shape: tuple[int, int], pixel_size: float | None, *, start: int = 0, amplitude: float = 0.1
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """The CTF that stands between the object and stored images whose noise is white.
+
+    Parameters
+    ----------
+    h : ndarray, shape (n,), `HEADER_DTYPE`
+    path : path
+        For messages, as `start` (0-based number of the first image).
+    shape : (lines, pixels)
+    pixel_size : float or None
+    amplitude : float
+        Amplitude contrast.
+
+    Returns
+    -------
+    transfer : ndarray, shape (n, lines, pixels // 2 + 1), float32
+        The CTF, its magnitude where phases were flipped or spectra multiplied by it, 1 after a Wiener filter.
+    state : ndarray, shape (n,), int32
+        What was done, as word 93.
+
+    Raises
+    ------
+    InputError
+        No pixel size; no defocus or voltage.
+    """
+    if not pixel_size:
+        raise InputError(f"{path}: no pixel size is known, and the CTF needs one; set word 123 (header set)")
+    found = CtfParameters.from_headers(h, path, start=start, amplitude=amplitude)
+    transfer, state = found.transfer(shape, pixel_size), done(h)
+    plain = state != 0
+    transfer[plain] = np.abs(transfer[plain])
+    transfer[state == DONE["wiener"]] = 1.0
+    return transfer, state
+
+
+def matched(spectra: NDArray[np.complex64], transfer: NDArray[np.float32], state: NDArray[np.int32]) -> None:
+    """Weigh spectra by their CTF, in place, for correlation with an object: the matched filter. `stored_transfer`'s values."""
+    todo = state != DONE["multiply"]
+    if todo.all():
+        spectra *= transfer
+    else:
+        spectra[todo] *= transfer[todo]
+
+
+def with_white_noise(spectra: NDArray[np.complex64], transfer: NDArray[np.float32], state: NDArray[np.int32]) -> None:
+    """Divide spectra that were multiplied by the CTF by it again, in place; beside its zeros they become 0."""
+    for i in np.flatnonzero(state == DONE["multiply"]):
+        c = transfer[i]
+        spectra[i] *= np.where(c > 1e-3, 1.0 / np.maximum(c, 1e-3), 0.0)

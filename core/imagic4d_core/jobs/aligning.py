@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imagic4d_core import fourier
 from imagic4d_core.align.moving import Maps, moved
 from imagic4d_core.align.search import Aligned
-from imagic4d_core.ctf.parameters import CtfParameters, done
+from imagic4d_core.ctf.parameters import matched, stored_transfer
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import check_new
@@ -136,11 +136,8 @@ class Images:
         spectra = fourier.centred_rfftn(data, 2).astype(np.complex64)
         if self.ctf is not None:
             records = self.pixels.headers(a, b)  # the axis of astigmatism is that of these pixels
-            found = CtfParameters.from_headers(records, self.pixels.path, start=a, amplitude=self.ctf)
-            transfer, state = found.transfer(data.shape[1:], float(self.images.pixel_size or 0)), done(records)
-            transfer[state == 1] = np.abs(transfer[state == 1])
-            transfer[state > 1] = 1.0  # weighed already
-            spectra *= transfer
+            path, pixel = self.pixels.path, self.images.pixel_size
+            matched(spectra, *stored_transfer(records, path, data.shape[1:], pixel, start=a, amplitude=self.ctf))
         return spectra
 
     def write(

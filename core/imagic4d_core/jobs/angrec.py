@@ -16,6 +16,7 @@ from imagic4d_core.angrec.assign import Candidates, HalfPlane, Verdict, crowding
 from imagic4d_core.angrec.polar import PolarSampler, line_count
 from imagic4d_core.angrec.references import References, prepare_references
 from imagic4d_core.angrec.search import make_bank, shift_grid
+from imagic4d_core.ctf.parameters import CtfParameters, stored_transfer, with_white_noise
 from imagic4d_core.errors import InputError, MismatchError, OutputError, UsageError
 from imagic4d_core.geometry import sphere
 from imagic4d_core.geometry.euler import angular_distance, random_rotations
@@ -131,6 +132,8 @@ def reconstitute(
     spread: float = 0.0,
     score: str = "ccc",
     same_spectrum: bool = True,
+    weigh_ctf: bool = False,
+    amplitude_contrast: float = 0.1,
     seed: int = 0,
     comm: Comm = SERIAL,
     threads: int | None = None,
@@ -176,6 +179,9 @@ def reconstitute(
         Compare correlation coefficients, or each 3D's coefficients relative to its own scores at mismatched directions.
     same_spectrum : bool
         Give all 3Ds the same radial spectrum first.
+    weigh_ctf : bool
+        Compare images with sections as they look through the CTF in the headers (words 25 to 27, 101, 102; word 93 says what
+        was corrected), with this `amplitude_contrast`.
     seed : int
         Of the noise, and of the turn of the grid of directions when there is noise.
 
@@ -235,6 +241,9 @@ def reconstitute(
         grid = shift_grid(reach, step) if reach > 0 else np.zeros((1, 2))
         variants, scan = (grid, np.zeros((1, 2))) if shift_search == "full" else (np.zeros((1, 2)), grid)
         plane = HalfPlane.make(box, r_local) if refine else None
+        ctf = amplitude_contrast if weigh_ctf else None
+        if weigh_ctf:
+            CtfParameters.from_headers(headers, images.path)  # what is missing is said with the number of the image
 
         blocks: list[tuple[int, NDArray[np.int64]]] = []
         for q in np.unique(folds_of_images[active]):
@@ -270,11 +279,11 @@ def reconstitute(
                     bank, p, part, parts, columns, results, crowded = bound
                     last = p == len(parts) - 1
                     number, index = item
-                    spectra = _spectra(images, index)
+                    spectra, transfer = _spectra(images, index, headers, ctf)
                     found = search_block(
                         spectra, before.shift[index], bank, part, len(columns), sampler, variants=variants, scan=scan,
                         noise=noise, handicap=crowded, seed=seed, stage=f"angrec/noise/{p}", images=index,
-                        max_shift=max(most, 1e-9), amplitude_filter=amplitude_filter,
+                        max_shift=max(most, 1e-9), amplitude_filter=amplitude_filter, ctf=transfer,
                     )  # fmt: skip
                     found = _merge(results[number], found, len(part) / len(directions))
                     if last and len(parts) > 1:
@@ -284,7 +293,7 @@ def reconstitute(
                         which = np.broadcast_to(np.array(columns), found.score.shape).copy()
                         if mode == "own":
                             which[np.arange(len(columns)) != own[index][:, None]] = -1
-                        refine_block(spectra, found, references, which, plane, start=start, max_shift=most)
+                        refine_block(spectra, found, references, which, plane, ctf=transfer, start=start, max_shift=most)
                     return found
 
                 results = map_blocks(run, list(enumerate(todo)), n_threads)
@@ -322,11 +331,19 @@ def _check_images(images: Stack) -> int:
     return images.lines
 
 
-def _spectra(images: Stack, index: NDArray[np.int64]) -> NDArray[np.complex64]:
-    """Spectra of scattered images, read run by run."""
+def _spectra(
+    images: Stack, index: NDArray[np.int64], headers: NDArray, contrast: float | None
+) -> tuple[NDArray[np.complex64], NDArray[np.float32] | None]:
+    """Spectra of scattered images, read run by run, and their CTF if its amplitude contrast is given."""
     runs = np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)
     data = np.concatenate([images.read(int(r[0]), int(r[-1]) + 1) for r in runs])
-    return fourier.centred_rfftn(data, 2).astype(np.complex64)
+    spectra = fourier.centred_rfftn(data, 2).astype(np.complex64)
+    if contrast is None:
+        return spectra, None
+    shape = (images.lines, images.pixels)
+    transfer, state = stored_transfer(headers[index], images.path, shape, images.pixel_size, amplitude=contrast)
+    with_white_noise(spectra, transfer, state)
+    return spectra, transfer
 
 
 def _anchors(

@@ -82,6 +82,8 @@ def chance(
     max_frequency: Frequency | None = None,
     mask_radius: float | None = None,
     folds: int = 4,
+    weigh_ctf: bool = False,
+    amplitude_contrast: float = 0.1,
     seed: int = 0,
     near: str | None = None,
     overwrite: bool = False,
@@ -95,7 +97,7 @@ def chance(
     ----------
     src : path
         Images with poses and memberships.
-    increment, symmetry, max_shift, max_frequency, mask_radius, folds, seed
+    increment, symmetry, max_shift, max_frequency, mask_radius, folds, weigh_ctf, amplitude_contrast, seed
         As in `jobs.angrec` and `jobs.recon`.
     near : path, optional
         Intermediate files go beside it (default: beside `src`).
@@ -106,7 +108,7 @@ def chance(
     """
     limit = max_frequency or Frequency(0.33)
     work: dict[str, Any] = {"symmetry": symmetry, "mask_radius": mask_radius, "max_frequency": limit}
-    work |= {"comm": comm, "threads": threads}
+    work |= {"weigh_ctf": weigh_ctf, "amplitude_contrast": amplitude_contrast, "comm": comm, "threads": threads}
     search: dict[str, Any] = work | {"increment": increment, "max_shift": max_shift, "refine": False}
     memberships, scores = [], []
     null: NDArray[np.float64] | None = None

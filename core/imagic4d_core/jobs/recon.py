@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core import fourier
+from imagic4d_core.ctf.parameters import DONE, CtfParameters, stored_transfer, with_white_noise
+from imagic4d_core.ctf.transfer import apply_ctf
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.forward import Projector
 from imagic4d_core.geometry import symmetry as sym
@@ -110,6 +112,8 @@ def recon(
     mask_radius: float | None = None,
     max_frequency: Frequency | None = None,
     wiener: bool = False,
+    weigh_ctf: bool = False,
+    amplitude_contrast: float = 0.1,
     reprojections: str | None = None,
     errors: str | None = None,
     halves: str | None = None,
@@ -149,9 +153,12 @@ def recon(
         Nothing beyond it is put in; the work shrinks with it.
     wiener : bool
         Weight shells by the SSNR that the FSC of the half sets gives (masked as the volume).
+    weigh_ctf : bool
+        Images count by the CTF in their headers (words 25 to 27, 101, 102; word 93 says what was corrected), with this
+        `amplitude_contrast`: least squares, ``sum(C F) / sum(C^2)``. Without it they are taken as free of it.
     reprojections, errors : path, optional
-        One image for each input image: re-projection looking like it; input - scaled re-projection. ERR3D in the
-        headers is the rms of that difference over the standard deviation of the input.
+        One image for each input image: re-projection looking like it (with its CTF, where that is weighed); input - scaled
+        re-projection. ERR3D in the headers is the rms of that difference over the standard deviation of the input.
     halves : path, optional
         NAME: NAME_a and NAME_b get the volumes of the two half sets (with folds: odd and even folds; else by turns).
     folds : int
@@ -167,7 +174,7 @@ def recon(
     ------
     UsageError, InputError, MismatchError, OutputError
     """
-    _check_options(method, euler, folds, leave_out, hamming, wiener)
+    _check_options(method, euler, folds, leave_out, hamming, wiener, weigh_ctf)
     group = sym.rotations(symmetry)
     if comm.size > 1:
         warm_first(comm, warmup)
@@ -204,7 +211,11 @@ def recon(
             )
 
         r_max = shells_of(max_frequency, box, images.pixel_size)
-        work = _Work(images, poses, found, group, method, object_size, r_max, comm, thread_count(threads), progress)
+        ctf = amplitude_contrast if weigh_ctf else None
+        work = _Work(images, poses, found, group, method, object_size, r_max, comm, thread_count(threads), progress, ctf)
+        if weigh_ctf:
+            CtfParameters.from_headers(headers, images.path)  # what is missing is said before anything is written
+            work.transfer(0, 1)
         out = create(dst, found.volumes, box)
         half = [create(_suffixed(halves, s), found.volumes, box) for s in "ab"] if halves else []
         left = create(leave_out, found.volumes * folds, box) if leave_out else None
@@ -239,7 +250,9 @@ def recon(
     return summary
 
 
-def _check_options(method: str, euler: str, folds: int, leave_out: str | None, hamming: float | None, wiener: bool) -> None:
+def _check_options(
+    method: str, euler: str, folds: int, leave_out: str | None, hamming: float | None, wiener: bool, ctf: bool
+) -> None:
     if method not in ("fourier", "exact-filter"):
         raise UsageError(f"unknown method {method!r}: fourier or exact-filter")
     if euler not in ("header", "random"):
@@ -250,6 +263,8 @@ def _check_options(method: str, euler: str, folds: int, leave_out: str | None, h
         raise UsageError("--leave-out needs --folds 2, 4, 6 ...")
     if method == "exact-filter" and (leave_out or wiener):
         raise UsageError("leave-out volumes and the Wiener filter need --method fourier: an exact filter fits one set of views")
+    if method == "exact-filter" and ctf:
+        raise UsageError("exact filters take no weights: use --method fourier, or flip phases first (im4d ctf)")
     if hamming is not None and not 0 < hamming <= 1:
         raise UsageError(f"Hamming factor {hamming} is out of range: above 0, at most 1")
 
@@ -295,6 +310,13 @@ class _Work:
     comm: Comm
     threads: int
     progress: Callable[[int, int], None] | None
+    ctf: float | None
+
+    def transfer(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """CTF of stored images, and what was corrected, see `ctf.parameters.stored_transfer`."""
+        assert self.ctf is not None
+        box, records = self.images.lines, self.images.headers(start, stop)
+        return stored_transfer(records, self.images.path, (box, box), self.images.pixel_size, start=start, amplitude=self.ctf)
 
     @property
     def diameter(self) -> float:
@@ -328,7 +350,7 @@ class _Work:
             )  # fmt: skip
             slabs = self._slabs(first, last, acc.grid.r_max) if exact else None
             mine = self.comm.blocks(len(self.poses), BLOCK)
-            batch = _Batch(self.images.lines, len(self.poses))
+            batch = _Batch(self.images.lines, len(self.poses), self.ctf is not None)
             for done, (start, stop) in enumerate(mine):
                 self._spectra(batch, start, stop, first, last, sets)
                 if done + 1 == len(mine) or batch.full:
@@ -368,11 +390,16 @@ class _Work:
         data = self.images.read(start, stop)
         if not np.array_equal(image, np.arange(start, stop)):
             data = data[image - start]
-        room = batch.room(len(entry))
+        room, weights = batch.room(len(entry))
+        if weights is not None:
+            transfer, state = self.transfer(start, stop)
+            weights[:], state = transfer[image - start], state[image - start]
         parts = [slice(i, i + PART) for i in range(0, len(entry), PART)]
 
         def transform(p: slice) -> None:
             room[p] = fourier.rfftn(data[p], 2)
+            if weights is not None:
+                with_white_noise(room[p], weights[p], state[p])
 
         map_blocks(transform, parts, self.threads)
         batch.entries.append((poses.matrices(), poses.shift, k, place, f.weight[entry]))
@@ -382,8 +409,7 @@ class _Work:
         if not batch.entries:
             return
         matrices, shifts, k, place, weight = (np.concatenate(column) for column in zip(*batch.entries, strict=True))
-        spectra = batch.take()
-        ctf = None
+        spectra, ctf = batch.take()
         if slabs is not None:
             ctf = np.zeros(spectra.shape, np.float32)
             for v in np.unique(k):
@@ -395,9 +421,10 @@ class _Work:
 class _Batch:
     """Spectra waiting to be put in, in one buffer that is used again and again."""
 
-    def __init__(self, box: int, images: int) -> None:
+    def __init__(self, box: int, images: int, weighed: bool) -> None:
         size = min(images, max(BLOCK, BATCH // (8 * box * (box // 2 + 1)))) + BLOCK
         self._spectra = np.empty((size, box, box // 2 + 1), np.complex64)
+        self._ctf = np.empty(self._spectra.shape, np.float32) if weighed else None
         self._used = 0
         self.entries: list[tuple] = []
 
@@ -406,19 +433,22 @@ class _Batch:
         """Whether the next block may not fit."""
         return self._used + BLOCK > len(self._spectra)
 
-    def room(self, count: int) -> NDArray[np.complex64]:
-        """Place for `count` more spectra; images drawn several times may need more than a block's."""
+    def room(self, count: int) -> tuple[NDArray[np.complex64], NDArray[np.float32] | None]:
+        """Place for `count` more spectra, and for their CTF; images drawn several times may need more than a block's."""
         if self._used + count > len(self._spectra):
-            more = np.empty((count, *self._spectra.shape[1:]), np.complex64)
-            self._spectra = np.concatenate([self._spectra, more])
+            shape = (count, *self._spectra.shape[1:])
+            self._spectra = np.concatenate([self._spectra, np.empty(shape, np.complex64)])
+            if self._ctf is not None:
+                self._ctf = np.concatenate([self._ctf, np.empty(shape, np.float32)])
         self._used += count
-        return self._spectra[self._used - count : self._used]
+        new = slice(self._used - count, self._used)
+        return self._spectra[new], None if self._ctf is None else self._ctf[new]
 
-    def take(self) -> NDArray[np.complex64]:
-        """The spectra collected; the buffer counts as empty afterwards."""
+    def take(self) -> tuple[NDArray[np.complex64], NDArray[np.float32] | None]:
+        """The spectra collected, and their CTF; the buffer counts as empty afterwards."""
         used, self._used = self._used, 0
         self.entries = []
-        return self._spectra[:used]
+        return self._spectra[:used], None if self._ctf is None else self._ctf[:used]
 
 
 def _finish(
@@ -464,6 +494,13 @@ def _finish(
     return volume, curve
 
 
+def _seen_through(transfer: NDArray[np.float32], state: NDArray[np.int32]) -> NDArray[np.float32]:
+    """The factor of the signal in stored images: those that were multiplied by the CTF have it twice."""
+    twice = state == DONE["multiply"]
+    transfer[twice] *= transfer[twice]
+    return transfer
+
+
 def _compare(
     work: _Work, made: dict[int, NDArray[np.float32]], seen: StackWriter | None, diff: StackWriter | None
 ) -> list[float]:
@@ -488,6 +525,7 @@ def _compare(
     for start, stop in blocks:
         data = work.images.read(start, stop)
         projections, differences = np.zeros_like(data), data.copy()
+        transfer = None if work.ctf is None else _seen_through(*work.transfer(start, stop))
         jobs = [
             (k, part)
             for k in projectors
@@ -496,9 +534,14 @@ def _compare(
             if len(part)
         ]
 
-        def one(job: tuple[int, NDArray[np.intp]], data=data, projections=projections, differences=differences, start=start):
+        bound = (data, projections, differences, transfer, start)
+
+        def one(job: tuple[int, NDArray[np.intp]], bound: tuple[Any, ...] = bound) -> None:
             k, part = job
+            data, projections, differences, transfer, start = bound
             p = projectors[k].project(matrices[start + part], -poses.shift[start + part])
+            if transfer is not None:
+                p = apply_ctf(p, transfer[part])
             projections[part] = p
             for i, image in zip(part, p, strict=True):
                 x, y = image.ravel().astype(np.float64), data[i].ravel().astype(np.float64)

@@ -10,7 +10,7 @@ from imagic4d_core.jobs import runfolder
 from imagic4d_core.jobs.chance import Chance, chance
 from imagic4d_core.jobs.moves import moves
 from imagic4d_core.jobs.runfolder import Iteration
-from imagic4d_core.jobs.scheme import SHELLS, Settings, finish, frequency_of, plan, script, seed_of, settings
+from imagic4d_core.jobs.scheme import SHELLS, Settings, common_options, finish, frequency_of, plan, script, seed_of, settings
 from imagic4d_core.jobs.summary import summarise
 from imagic4d_core.parallel import SERIAL, Comm
 
@@ -58,6 +58,8 @@ def refine(
     over: int = 2,
     invert: bool = False,
     centre: bool = True,
+    weigh_ctf: bool = False,
+    amplitude_contrast: float = 0.1,
     resume: bool = False,
     report: bool = True,
     seed: int = 0,
@@ -96,6 +98,8 @@ def refine(
         Annealing starts with so many times the 3Ds wanted.
     invert, centre : bool
         See `jobs.prepare`.
+    weigh_ctf, amplitude_contrast
+        See `jobs.recon` and `jobs.angrec`.
     report : bool
         Write report.html and report.png.
     resume : bool
@@ -112,7 +116,7 @@ def refine(
         return settings(
             src, volumes=volumes, iterations=iterations, symmetry=symmetry, start=start, min_images=min_images,
             max_resolution=max_resolution, mask_radius=mask_radius, max_shift=max_shift, leave_out=leave_out, over=over,
-            invert=invert, centre=centre, seed=seed,
+            invert=invert, centre=centre, weigh_ctf=weigh_ctf, amplitude_contrast=amplitude_contrast, seed=seed,
         )  # fmt: skip
 
     s = runfolder.opened(folder, comm, resume, Settings, given, overwrite, "refine")
@@ -151,7 +155,7 @@ def _run(
 
 def _judge(s: Settings, folder: Path, common: dict[str, Any]) -> Chance:
     return chance(
-        str(folder / "work/final.hed"), symmetry=s.symmetry, mask_radius=s.mask_radius, max_shift=s.max_shift,
+        str(folder / "work/final.hed"), **common_options(s), max_shift=s.max_shift,
         max_frequency=frequency_of(SHELLS[1], s.box), seed=seed_of(s, 1), near=str(folder / "work/chance"), **common,
     )  # fmt: skip
 

@@ -95,7 +95,8 @@ class _Trial:
         if comm.rank == 0:
             replace_headers(self.src, numbered.into_headers(self.headers.copy()), start)
         comm.barrier()
-        work = {k: s[k] for k in ("symmetry", "mask_radius", "max_frequency", "comm", "threads")}
+        names = ("symmetry", "mask_radius", "max_frequency", "weigh_ctf", "amplitude_contrast", "comm", "threads")
+        work = {k: s[k] for k in names}
         run_seed = s["seed"] + seed
         recon(start, name, folds=s["folds"], leave_out=anchors, wiener=True, hamming=None, seed=run_seed, **work)
         summary, found, table = reconstitute(
@@ -165,6 +166,8 @@ def regroup(
     max_frequency: Frequency | None = None,
     mask_radius: float | None = None,
     folds: int = 4,
+    weigh_ctf: bool = False,
+    amplitude_contrast: float = 0.1,
     split: bool = True,
     seed: int = 0,
     overwrite: bool = False,
@@ -181,7 +184,7 @@ def regroup(
     volumes : int
         3Ds are removed one by one until so many are left. Then those whose removal raises the cross-validated score go
         as well: they repeat others.
-    increment, symmetry, max_shift, max_frequency, mask_radius, folds, seed
+    increment, symmetry, max_shift, max_frequency, mask_radius, folds, weigh_ctf, amplitude_contrast, seed
         As in `jobs.angrec` and `jobs.recon`.
     split : bool
         If fewer than `volumes` are left, try whether a 3D falls into two.
@@ -195,6 +198,7 @@ def regroup(
     settings = {
         "increment": increment, "symmetry": symmetry, "max_shift": max_shift, "mask_radius": mask_radius, "folds": folds,
         "max_frequency": max_frequency or Frequency(0.33), "seed": seed, "comm": comm, "threads": threads,
+        "weigh_ctf": weigh_ctf, "amplitude_contrast": amplitude_contrast,
     }  # fmt: skip
     with scratch_folder(dst, comm) as folder:
         trial = _Trial(src, folder, settings)

@@ -1,7 +1,7 @@
 """Local refinement of poses: Gauss-Newton with Levenberg's damping on the correlation of image and central slice.
 
-The model of a shifted image is ``a * S(M)``, S being the slice of the reference's spectrum; unknowns are the scale a,
-a small rotation of the view (3) and the shift (2). Gradients of S come from the trilinear interpolation itself.
+The model of a shifted image is ``a * C * S(M)``, S being the slice of the reference's spectrum, C the CTF; unknowns are the scale
+a, a small rotation of the view (3) and the shift (2). Gradients of S come from the trilinear interpolation itself.
 """
 
 import math
@@ -12,7 +12,7 @@ from imagic4d_core.kernels._jit import LANES, kernel
 
 
 @kernel(inline="always")
-def _normal_equations(image, points, grid, os, mat, shift, box, phases, hess, grad):
+def _normal_equations(image, points, ctf, grid, os, mat, shift, box, phases, hess, grad):
     """Normal equations at a pose; order of unknowns: a, rotation x y z, shift x y. ``grad[0]`` is <D,S>, ``hess[0, 0]`` <S,S>.
 
     `phases` (2 top + 1, 4) is room for the phases of whole frequencies up to the largest, `top`.
@@ -31,7 +31,7 @@ def _normal_equations(image, points, grid, os, mat, shift, box, phases, hess, gr
     h00 = h10 = h11 = h20 = h21 = h22 = h30 = h31 = h32 = h33 = 0.0
     h41 = h42 = h43 = h44 = h51 = h52 = h53 = h54 = h55 = 0.0
     for p in range(points.shape[0]):
-        kx, ky = points[p, 0], points[p, 1]
+        kx, ky, q = points[p, 0], points[p, 1], ctf[p]
         x, y, z = m00 * kx + m10 * ky, m01 * kx + m11 * ky, m02 * kx + m12 * ky
         sign = 1.0
         if y < 0.0:
@@ -55,8 +55,8 @@ def _normal_equations(image, points, grid, os, mat, shift, box, phases, hess, gr
         dy = (1.0 - fz) * (d00 + fx * (d01 - d00)) + fz * (d10 + fx * (d11 - d10))
         dz = e1 - e0
         # at the Friedel mate the value is conjugate, and a derivative changes sign as well
-        vr, vi = v.real, sign * v.imag
-        dxr, dxi, dyr, dyi, dzr, dzi = sign * dx.real, dx.imag, sign * dy.real, dy.imag, sign * dz.real, dz.imag
+        vr, vi, qs = q * v.real, q * sign * v.imag, q * sign
+        dxr, dxi, dyr, dyi, dzr, dzi = qs * dx.real, q * dx.imag, qs * dy.real, q * dy.imag, qs * dz.real, q * dz.imag
         i, j = int(kx) + top, int(ky) + top
         c = phases[i, 0] * phases[j, 2] - phases[i, 1] * phases[j, 3]
         s = phases[i, 0] * phases[j, 3] + phases[i, 1] * phases[j, 2]
@@ -127,7 +127,7 @@ def _turn(u, mat, out):
 
 
 @kernel(inline="always")
-def refine_pose(image, points, grid, os, box, mat, shift, limits, phases, out):
+def refine_pose(image, points, ctf, grid, os, box, mat, shift, limits, phases, out):
     """Improve one pose in place.
 
     Parameters
@@ -136,6 +136,8 @@ def refine_pose(image, points, grid, os, box, mat, shift, limits, phases, out):
         Spectrum of the image at `points`.
     points : float64 (p, 2)
         Frequencies (kx, ky) of a half plane, Fourier pixels.
+    ctf : float32 (p,)
+        Contrast transfer: the slice of the reference is multiplied by it.
     grid, os
         As in `kernels.search.take_linear`.
     box : int
@@ -154,7 +156,7 @@ def refine_pose(image, points, grid, os, box, mat, shift, limits, phases, out):
     full, m2, s2 = np.zeros((6, 6)), np.zeros((3, 3)), np.zeros(2)
     rhs = np.zeros(6)
     tiny = 1e-30
-    _normal_equations(image, points, grid, os, mat, shift, box, phases, h, g)
+    _normal_equations(image, points, ctf, grid, os, mat, shift, box, phases, h, g)
     score = g[0] / math.sqrt(h[0, 0] + tiny)
     damping = 1e-2
     for _ in range(int(limits[2])):
@@ -181,7 +183,7 @@ def refine_pose(image, points, grid, os, box, mat, shift, limits, phases, out):
         s2[0], s2[1] = shift[0] + f * d[4], shift[1] + f * d[5]
         better = False
         if math.sqrt(s2[0] ** 2 + s2[1] ** 2) <= limits[3]:
-            _normal_equations(image, points, grid, os, m2, s2, box, phases, h2, g2)
+            _normal_equations(image, points, ctf, grid, os, m2, s2, box, phases, h2, g2)
             trial = g2[0] / math.sqrt(h2[0, 0] + tiny)
             better = trial > score
         if better:
@@ -216,11 +218,15 @@ def refine_pose(image, points, grid, os, box, mat, shift, limits, phases, out):
 
 
 @kernel(fastmath=LANES)
-def refine_poses(images, points, grids, which, os, box, mats, shifts, limits, out):
-    """`refine_pose` for images (n, p) against ``grids[which[i]]``; mats (n, 3, 3), shifts (n, 2), out (n, 5)."""
+def refine_poses(images, points, ctf, grids, which, os, box, mats, shifts, limits, out):
+    """`refine_pose` for images (n, p) against ``grids[which[i]]``; mats (n, 3, 3), shifts (n, 2), out (n, 5).
+
+    `ctf` is (n, p), or (1, p) for all images alike.
+    """
     top = 0
     for p in range(points.shape[0]):
         top = max(top, int(abs(points[p, 0])), int(abs(points[p, 1])))
     phases = np.empty((2 * top + 1, 4))
     for i in range(images.shape[0]):
-        refine_pose(images[i], points, grids[which[i]], os, box, mats[i], shifts[i], limits, phases, out[i])
+        c = ctf[i if ctf.shape[0] > 1 else 0]
+        refine_pose(images[i], points, c, grids[which[i]], os, box, mats[i], shifts[i], limits, phases, out[i])
