@@ -35,7 +35,7 @@ def cli(run: Run, found_volumes: str | None, **settings: Any) -> None:
     Examples:
       im4d compare run1/images.hed images_truth.hed
       im4d compare run1/images.hed images_truth.hed --min-ari 0.95 --max-pose-error 3 --json
-      im4d compare images.hed truth.hed --found-volumes run1/volumes.hed --truth-volumes truth.blobs.json --min-fsc 0.6
+      im4d compare images.hed images_truth.hed --found-volumes run1/volumes.hed --truth-volumes truth.blobs.json --min-fsc 0.6
 
     See also: simulate, fsc, refine.
     """

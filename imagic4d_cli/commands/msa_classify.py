@@ -39,7 +39,7 @@ def cli(run: Run, src: str, root: str, **settings: Any) -> None:
     Examples:
       im4d msa classify images.hed classes --classes 50
       im4d msa classify images.hed classes --classes 200,100,50 --factors 20 --ignore 15 --dendrogram tree.png
-      im4d msa classify images.hed again --classes 80 --tree classes.npz
+      im4d msa classify images.hed again --classes 80 --factors 20 --ignore 15 --tree classes.npz
 
     See also: msa run, msa sum, header takeover.
     """

@@ -1,16 +1,21 @@
-"""Examples of the pages run: on small files of the names that the examples use."""
+"""All examples of all pages run, in the order of their page, on small files of the names that the examples use."""
 
 import glob
 import os
 import re
 import shlex
 import shutil
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 import click
 import numpy as np
 import pytest
+from conftest import Result
+from fake_run import fake_run, write_rundir
 
-from imagic4d_cli import docgen, types
+from imagic4d_cli import docgen, registry, types
 from imagic4d_cli.main import cli
 from imagic4d_core import models
 from imagic4d_core.geometry import euler
@@ -18,10 +23,82 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import write_stack
 
-BOX, COUNT, VOLUMES, SIZE = 64, 128, 3, 2.7
+SIZE = 2.7
 #: Names in examples that are files of volumes; others are images.
 THREED = re.compile(r"vol|halves|map|^v\d|models|better|truth\.|second|third|^a\.mrc|^b\.mrc|loo|found|reference\.|turned")
 IMAGE_WORDS = re.compile(r"images|averages")
+
+
+@dataclass
+class Material:
+    """What the examples of a command run on.
+
+    Attributes
+    ----------
+    box, count, volumes : int
+        Box, number of images, number of volumes.
+    averages : int
+        Number of images in files of class averages and those made of them; 0: as in all.
+    single : str
+        A file of one image.
+    of_run : tuple of str
+        Files copied from run1.
+    before : tuple of str
+        Commands that make inputs which images and volumes cannot be.
+    instead : dict of str to str
+        Words of examples that are meant for more images than are here, and what stands for them.
+    more : str
+        Options added, so that it does not take long.
+    answers : bool
+        The exit code is an answer: 1 is no failure.
+    left_out : dict of str to str
+        Beginning of an example -> why it does not run.
+    """
+
+    box: int = 64
+    count: int = 128
+    volumes: int = 3
+    averages: int = 0
+    single: str = ""
+    of_run: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    instead: dict[str, str] = field(default_factory=dict)
+    more: str = ""
+    answers: bool = False
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+MATERIAL = {
+    "align-parallel": Material(32, 24),
+    "align-refs": Material(32, 12),
+    "angrec": Material(24, 12),
+    "chance": Material(32, 48, answers=True),
+    "classify2d": Material(32, 60, instead={"200": "6"}, left_out={"refine": "on the page of refine"}),
+    "compare": Material(24, 40, answers=True, before=("threed-test truth.hed --number 3 --size 24 --pattern blobs --seed 1",)),
+    "header plt-in": Material(
+        before=(
+            "header plt-out images.hed angles.plt --option EULER",
+            "header plt-out images.hed picked.plt --option INDEX --word 52;20;107",
+        )
+    ),
+    "header takeover": Material(averages=6),
+    "incore": Material(single="reference.hed"),
+    "moves": Material(32, 24, answers=True),
+    "mra": Material(32, 24),
+    "msa classify": Material(32, 260),
+    "msa plot": Material(
+        32, before=("msa run images.hed msa --images-out aligned.hed", "msa classify aligned.hed classes --classes 20")
+    ),
+    "msa run": Material(32, 60, volumes=12),
+    "msa sum": Material(32, before=("msa classify images.hed classes --classes 8",)),
+    "recon": Material(32, 48),
+    "refine": Material(24, 48, more="--iterations 8 --no-report"),
+    "regroup": Material(32, 48),
+    "report": Material(of_run=("truth.hed", "models.hed")),
+    "simulate": Material(before=("threed-test truth.hed --number 3 --size 64 --pattern blobs --seed 1",)),
+    "validate": Material(answers=True),
+    "warmup": Material(left_out={"warmup": "compiles all kernels: tests/cli/test_warmup.py"}),
+}
 
 
 def examples(name: str) -> list[list[str]]:
@@ -34,7 +111,7 @@ def examples(name: str) -> list[list[str]]:
     found = []
     for line in text.splitlines():
         words = shlex.split(line)
-        end = next((k for k, word in enumerate(words) if word in ("|", ">") or word.startswith("#")), len(words))
+        end = next((k for k, word in enumerate(words) if word in ("|", "||", ">") or word.startswith("#")), len(words))
         if "im4d" in words[:1] and "$" not in line:
             found.append(words[1:end])
     return found
@@ -50,42 +127,58 @@ def files_of(name: str, words: list[str]) -> tuple[list[str], list[str]]:
         value = found.params.get(str(param.name))
         if isinstance(param.type, types.FileName) and value:
             many = value if isinstance(value, tuple) else [value]
-            (targets if param.type is types.TARGET or param.name == "output" else sources).extend(many)
+            (targets if param.type is types.TARGET or param.name in ("output", "dendrogram") else sources).extend(many)
     return sources, targets
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
+@cache
+def world(box: int, count: int, volumes: int):
     """Arrays that the files are made of."""
     rng = np.random.default_rng(4)
-    family = models.random_family(7, VOLUMES, BOX)
-    poses = Poses.blank(COUNT)
-    poses.set_matrices(euler.random_rotations(rng, COUNT))
-    poses.ref3d[:] = 1 + np.arange(COUNT) % VOLUMES
-    poses.fold[:], poses.folds[:], poses.halfset[:] = 1 + np.arange(COUNT) % 4, 4, 1 + np.arange(COUNT) % 2
-    poses.ccc3d[:], poses.confidence[:] = rng.uniform(0.5, 0.9, COUNT), 0.9
-    images = np.concatenate([models.project(family[k % VOLUMES], poses.matrices()[k : k + 1], None, BOX) for k in range(COUNT)])
+    family = models.random_family(7, volumes, box)
+    poses = Poses.blank(count)
+    poses.set_matrices(euler.random_rotations(rng, count))
+    poses.ref3d[:] = 1 + np.arange(count) % 3
+    poses.fold[:], poses.folds[:], poses.halfset[:] = 1 + np.arange(count) % 4, 4, 1 + np.arange(count) % 2
+    poses.ccc3d[:], poses.confidence[:] = rng.uniform(0.5, 0.9, count), 0.9
+    images = np.concatenate([models.project(family[k % 3], poses.matrices()[k : k + 1], None, box) for k in range(count)])
     images = (images + rng.normal(0, 0.5 * images.std(), images.shape)).astype(np.float32)
-    h = poses.into_headers(blank_headers(COUNT, BOX, BOX, pixel_size=SIZE))
+    h = poses.into_headers(blank_headers(count, box, box, pixel_size=SIZE))
     h["DEFOCUS1"], h["DEFOCUS2"], h["VOLTAGE"], h["SPABERR"] = 12000, 11000, 300e3, 2.7
-    h["CLASSNO"], h["NUMCLS"], h["OVQUAL"] = 1 + np.arange(COUNT) % 6, 8, rng.uniform(0, 1, COUNT)
-    h["CCC"] = 0.5
-    h["ERRAR"], h["COOSMSA"] = rng.uniform(1, 5, COUNT), rng.normal(0, 1, (COUNT, 69))
-    return np.stack([models.volume(m, BOX) for m in family]).astype(np.float32), images, h
+    h["CLASSNO"], h["NUMCLS"], h["OVQUAL"] = 1 + np.arange(count) % 6, 8, rng.uniform(0, 1, count)
+    h["CCC"], h["NUMEIGEN"] = 0.5, 69
+    h["ERRAR"], h["COOSMSA"] = rng.uniform(1, 5, count), rng.normal(0, 1, (count, 69))
+    return np.stack([models.volume(m, box) for m in family]).astype(np.float32), images, h
 
 
-def make(name: str, world, threed: bool = False) -> None:
+def make(name: str, m: Material, threed: bool = False) -> None:
     """A file of this name in the current folder, if it is not there."""
-    volumes, images, h = world
     bare = re.sub(r"(,\d+)+$", "", name)
     if "*" in bare:
         bare = bare.replace("*", "one")
-    if any(os.path.exists(p) for p in (bare, f"{bare}.hed")):
+    if any(os.path.exists(p) for p in (bare, f"{bare}.hed", f"{bare}.cls")):
         return
     os.makedirs(os.path.dirname(bare) or ".", exist_ok=True)
     base = os.path.basename(bare)
+    if base.startswith("run"):
+        write_rundir(fake_run(3, 40, 24), Path(bare))
+        return
+    if base in m.of_run:
+        for end in (".hed", ".img"):
+            shutil.copy(f"run1/{base[:-4]}{end}", f"{bare[:-4]}{end}")
+        return
+    if base.endswith(".pdb"):
+        atoms = np.random.default_rng(1).normal(0, 12, (40, 3))
+        row = "ATOM  {:5d}  CA  ALA A{:4d}    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00           C  \n"
+        Path(bare).write_text("".join(row.format(k, k, *xyz) for k, xyz in enumerate(atoms, 1)) + "END\n")
+        return
+    volumes, images, h = world(m.box, m.count, m.volumes)
     if base == "mask.hed":
-        write_stack(bare, np.ones((1, BOX, BOX, BOX) if threed else (1, BOX, BOX), np.float32), pixel_size=SIZE)
+        write_stack(bare, np.ones((1, *[m.box] * (3 if threed else 2)), np.float32), pixel_size=SIZE)
+    elif base == m.single:
+        write_stack(bare, images[:1], h[:1], pixel_size=SIZE)
+    elif m.averages and base.startswith(("averages", "prepared")):
+        write_stack(bare, images[: m.averages], h[: m.averages], pixel_size=SIZE)
     elif THREED.search(base) and not IMAGE_WORDS.search(base):
         one = bare.endswith((".mrc", ".map")) and base != "volumes.mrc"
         write_stack(bare, volumes[:1] if one else volumes, pixel_size=SIZE)
@@ -95,60 +188,79 @@ def make(name: str, world, threed: bool = False) -> None:
         write_stack(bare, images, h, pixel_size=SIZE)
 
 
-#: Inputs that no example here makes: such examples run in the tests of their commands.
-TABLES = (".json", ".pdb", ".plt", ".cls", ".npz", ".html")
 PAR = "C PSI THETA PHI SHX SHY MAG FILM DF1 DF2 ANGAST OCC LogP SIGMA SCORE CHANGE\n"
-#: Commands whose examples take no more than a second or two.
-QUICK = {
-    "append", "arithmetic", "convert", "copy", "excopy", "header get", "header set", "header show", "header wipe", "info",
-    "norm-variance", "threed-append", "threed-arithmetic", "threed-copy", "two-images", "validate",
-}  # fmt: skip
-#: Those of half a minute. The examples of the other commands run in the tests of their commands and in examples/.
-SLOW = {"forward", "fsc", "show", "simulate"}
-COMMANDS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else []) for name in sorted(QUICK | SLOW)]
+STAR = (
+    "ImageName AngleRot AngleTilt AnglePsi DefocusU DefocusV DefocusAngle Voltage SphericalAberration AmplitudeContrast "
+    "DetectorPixelSize Magnification"
+)
 
 
-def special(name: str) -> bool:
-    """Lists and tables; True where one was made."""
+def listing(name: str, m: Material) -> bool:
+    """Lists of images, and of coordinates; True where one was made."""
+    count = range(1, m.count + 1)
     if name.endswith(".par"):
-        with open(name, "w", encoding="utf-8") as out:
-            out.write(PAR + "".join(f"{k} 10 20 30 1 2 50000 1 12000 11000 40 100 0 1 20 0\n" for k in range(1, COUNT + 1)))
+        rows = "".join(f"{k} 10 20 30 1 2 50000 1 12000 11000 40 100 0 1 20 0\n" for k in count)
+        Path(name).write_text(PAR + rows, encoding="utf-8")
     elif name.endswith(".cs"):
-        data = np.zeros(COUNT, [("blob/path", "S20"), ("blob/idx", "u4"), ("blob/psize_A", "f4"), ("alignments3D/pose", "f4", 3)])
-        data["blob/path"], data["blob/idx"], data["blob/psize_A"] = b"stack.mrcs", np.arange(COUNT), SIZE
+        data = np.zeros(
+            m.count, [("blob/path", "S20"), ("blob/idx", "u4"), ("blob/psize_A", "f4"), ("alignments3D/pose", "f4", 3)]
+        )
+        data["blob/path"], data["blob/idx"], data["blob/psize_A"] = b"stack.mrcs", np.arange(m.count), SIZE
         with open(name, "wb") as out:
             np.save(out, data)
+    elif name == "picks.star":
+        Path(name).write_text("data_\nloop_\n_rlnCoordinateX\n_rlnCoordinateY\n150 160\n200 180\n5 5\n", encoding="utf-8")
     elif name.endswith(".star"):
         os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
-        with open(name, "w", encoding="utf-8") as out:
-            out.write("data_\nloop_\n_rlnImageName\n_rlnAngleRot\n_rlnAngleTilt\n_rlnAnglePsi\n")
-            out.write("".join(f"{k}@stack.mrcs 10 20 30\n" for k in range(1, COUNT + 1)))
+        stack = "particles.mrcs" if name == "particles.star" else "stack.mrcs"
+        make(stack, m)
+        rows = "".join(f"{k}@{stack} 10 20 30 12000 11000 40 300 2.7 0.1 5 {5e4 / SIZE:.3f}\n" for k in count)
+        columns = "".join(f"_rln{word}\n" for word in STAR.split())
+        Path(name).write_text(f"data_\nloop_\n{columns}{rows}", encoding="utf-8")
     else:
         return False
     return True
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_examples_run(name, world, im4d, tmp_path, monkeypatch):
-    done = 0
-    for number, words in enumerate(examples(name)):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        monkeypatch.chdir(folder)
-        sources, targets = files_of(name, words)
-        if any(s.endswith((".par", ".cs", ".star")) for s in sources):
-            make("stack.mrcs", world)
-        for source in sources:
-            if not special(source) and not source.endswith(TABLES):
-                make(source, world, name.startswith("threed-"))
-        for target in targets:
-            if re.search(r",\d+$", target):  # replaces a part of an existing file
-                make(target, world)
-        if any(not os.path.exists(s) for s in sources if s.endswith(TABLES)):
+#: Tables are made by `before`, or by an example above on the page.
+TABLES = (".json", ".plt", ".cls", ".npz", ".html")
+
+
+@pytest.mark.parametrize("name", sorted(registry.TABLE))
+def test_examples_run(name, im4d, tmp_path, monkeypatch):
+    m = MATERIAL.get(name, Material())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = examples(name)
+    assert shown
+    for command in m.before:
+        assert run(im4d, command.split(), m).exit_code == 0
+    for words in shown:
+        if any(" ".join(words).startswith(start) for start in m.left_out):
             continue
-        arguments = [f for a in words for f in (sorted(glob.glob(a)) if a.endswith("*.mrc") else [a])]
-        im4d(*arguments, code=None if name in ("validate", "compare", "chance") else 0)
-        done += 1
-        shutil.rmtree(folder)
-        folder.mkdir()
-    assert done
+        arguments = [m.instead.get(word, word) for word in words] + m.more.split()
+        done = run(im4d, arguments, m)
+        assert done.exit_code == 0 or (done.exit_code == 1 and m.answers), f"{' '.join(arguments)}: {done.stderr}"
+
+
+def run(im4d, words: list[str], m: Material) -> Result:
+    """Run an example; files that it reads are made, and files that it replaces may be replaced."""
+    name = " ".join(words[: 2 if f"{words[0]} {words[1]}" in registry.TABLE else 1])
+    sources, targets = files_of(name, words)
+    for source in sources:
+        if source.endswith((".par", ".cs")):
+            make("stack.mrcs", m)
+        if source.startswith("run1/"):
+            make("run1", m)
+        if name == "moves" and source.startswith("v"):
+            for half in "ab":
+                make(source.replace(".hed", f"_{half}.hed"), m)
+        elif not source.endswith(TABLES) and not (not os.path.exists(source) and listing(source, m)):
+            make(source, m, any(THREED.search(s) and not IMAGE_WORDS.search(s) for s in sources))
+    for target in targets:
+        if re.search(r",\d+$", target):  # replaces a part of an existing file
+            make(target, m)
+        elif (os.path.exists(target) or glob.glob(f"{target}.*")) and "--resume" not in words and "--overwrite" not in words:
+            words = [*words, "--overwrite"]
+    words = [f for a in words for f in (sorted(glob.glob(a)) if a.endswith("*.mrc") else [a])]
+    return im4d(*words, code=None)
