@@ -56,6 +56,15 @@ def test_sums_of_few_images_load_no_compiler(tmp_path):
     assert modules & {"numba", "scipy", "matplotlib", "mpi4py"} == set()
 
 
+def test_eigenimages_of_few_images_load_no_compiler(tmp_path):
+    from imagic4d_core.io.stack import write_stack
+
+    write_stack(tmp_path / "a.hed", np.random.default_rng(0).standard_normal((30, 8, 8)).astype(np.float32))
+    modules, code = modules_after(["msa", "run", str(tmp_path / "a.hed"), str(tmp_path / "b"), "--eigenimages", "4", "-q"])
+    assert code == 0
+    assert modules & {"numba", "scipy.fft", "matplotlib", "mpi4py"} == set()
+
+
 @pytest.mark.parametrize("given", [None, "8"], ids=["unset", "set-by-a-batch-system"])
 def test_blas_runs_on_one_thread(given):
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")

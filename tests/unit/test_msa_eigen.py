@@ -79,6 +79,48 @@ def test_exact_sums_do_not_know_the_order():
     assert not small.held(small.over(SERIAL))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_by_numpy_do_what_the_compiled_loops_do(dtype, monkeypatch):
+    from imagic4d_core.kernels import rows as compiled
+    from imagic4d_core.msa import rows as plain
+
+    monkeypatch.setattr(plain, "STRIP", 100)  # several strips, the last one short
+    assert plain.loops_for(plain.MANY) is compiled and plain.loops_for(plain.MANY - 1) is plain
+    rng = np.random.default_rng(4)
+    flat = (rng.standard_normal((37, 50)) * 10.0 ** rng.integers(-3, 3, (37, 1))).astype(np.float32)
+    index = np.sort(rng.permutation(50)[:33])
+    factor, weight = rng.uniform(0.5, 2, (2, 37)).astype(np.float32)
+    centre, scale = rng.uniform(0.5, 2, (2, 33)).astype(np.float32)
+    made = []
+    for loops in (compiled, plain):
+        out, sums, again, energy, columns = np.empty((37, 33), np.float32), *np.empty((2, 37, 2)), np.empty(37), np.empty((2, 33))
+        loops.gather_rows(flat, index, out, sums)
+        loops.row_sums(out, again)
+        assert np.array_equal(out, flat[:, index])
+        loops.centre_rows(out, factor, centre, scale, weight, energy)
+        loops.column_sums(out, weight, columns)
+        total = np.ones((40, 35))
+        loops.add_rounded(total[1:38, 2:], out.astype(dtype), 1.5 * 2.0**52 * 2.0**-30)
+        made.append((sums, again, out, energy, columns, total))
+    for a, b in zip(*made, strict=True):
+        np.testing.assert_allclose(b, a, rtol=2e-6, atol=1e-6 * np.abs(a).max())
+    rounded = [np.zeros((37, 33)) for _ in range(2)]
+    for loops, total in zip((compiled, plain), rounded, strict=True):
+        loops.add_rounded(total, made[0][2].astype(dtype), 1.5 * 2.0**52 * 2.0**-30)
+    assert rounded[0].tobytes() == rounded[1].tobytes()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rows_by_numpy_show_what_is_not_finite(value):
+    from imagic4d_core.msa import rows as plain
+
+    data = np.ones((4, 6), np.float32)
+    data[2, 1] = value
+    sums = np.empty((4, 2))
+    plain.row_sums(data, sums)
+    assert np.isfinite(sums[:, 1]).tolist() == [True, True, False, True]
+
+
 @pytest.mark.parametrize("size", [5, 1024, 1100])
 def test_cross_products(size):
     rng = np.random.default_rng(2)

@@ -12,7 +12,7 @@ from imagic4d_core.errors import InputError, MismatchError, OutputError, UsageEr
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
 from imagic4d_core.jobs.msa_run import msa_run
-from imagic4d_core.msa import model, solve
+from imagic4d_core.msa import model, rows, solve
 from imagic4d_core.msa.coordinates import active, read_coordinates, records_for
 from imagic4d_core.parallel import SERIAL
 
@@ -44,9 +44,11 @@ def close(found, expected, tol):
     assert np.abs(found - expected).max(0) == pytest.approx(0, abs=tol * expected.std(0).max())
 
 
+@pytest.mark.parametrize("many", [0, 1 << 24], ids=["compiled", "numpy"])
 @pytest.mark.parametrize("solver", ["covariance", "gram", "krylov"])
 @pytest.mark.parametrize("metric", ["euclidean", "chi-square", "modulation"])
-def test_metrics_and_solvers_against_the_naive_table(place, metric, solver):
+def test_metrics_and_solvers_against_the_naive_table(place, metric, solver, many, monkeypatch):
+    monkeypatch.setattr(rows, "MANY", many)
     x, _ = images()
     write_stack("a", x)
     values, vectors, expected, trace = msa(x.reshape(len(x), -1), metric, 6)
@@ -391,7 +393,9 @@ def test_invariant_run_separates_classes_that_are_not_aligned(place):
     assert done.document["invariant"] == "rotation"
 
 
-def test_threads_do_not_change_the_bytes(place, monkeypatch):
+@pytest.mark.parametrize("many", [0, 1 << 24], ids=["compiled", "numpy"])
+def test_threads_do_not_change_the_bytes(place, monkeypatch, many):
+    monkeypatch.setattr(rows, "MANY", many)
     monkeypatch.setattr(solve, "BLOCK", 32)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     write_stack("a", images(200)[0])

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
-from imagic4d_core.kernels.rows import column_sums
 from imagic4d_core.msa.eigen import Eigen, fix_signs, lanczos, solve_matrix, solve_whole
 from imagic4d_core.msa.space import FLOOR, Source, Space
 from imagic4d_core.msa.sums import CrossProducts, ExactSum, quantum_for
@@ -160,16 +159,16 @@ def solve_covariance(
     blocks = comm.blocks(source.objects, block_size(size))
     passes = 0
     while True:
-        products = CrossProducts(size, quantum_for(expected))
+        products = CrossProducts(size, quantum_for(expected), source.loops)
         # the last three: sum of weights, number of objects, spare
-        linear = ExactSum((1, size + 2), quantum_for(active * max(1.0, float(np.sqrt(energy)))))
+        linear = ExactSum((1, size + 2), quantum_for(active * max(1.0, float(np.sqrt(energy)))), source.loops)
 
         def add(span: tuple[int, int], products: CrossProducts = products, linear: ExactSum = linear, wide: bool = wide) -> None:
             t, root = source.block(*span, centre0, scale0)
             if not len(t):
                 return
             sums = np.empty((2, size))
-            column_sums(t, root, sums)
+            source.loops.column_sums(t, root, sums)
             weights = float(np.square(root.astype(np.float64)).sum())
             linear.add(np.concatenate([sums[0], [weights, len(t)]]))
             products.add(t.astype(np.float64) if wide else t)
@@ -247,14 +246,14 @@ def solve_krylov(
     blocks = comm.blocks(source.objects, block_size(size))
     expected = active * max(energy, 1e-30)
     while True:
-        moments = ExactSum((2, size + 2), quantum_for(max(expected, active)))
+        moments = ExactSum((2, size + 2), quantum_for(max(expected, active)), source.loops)
 
         def add(span: tuple[int, int], moments: ExactSum = moments) -> None:
             t, root = source.block(*span, centre0, scale0)
             if len(t):
                 sums = np.zeros((2, size + 2))
                 inner = np.empty((2, size))
-                column_sums(t, root, inner)
+                source.loops.column_sums(t, root, inner)
                 sums[:, :size] = inner
                 sums[:, size] = float(np.square(root.astype(np.float64)).sum())
                 sums[:, size + 1] = len(t)
@@ -277,7 +276,7 @@ def solve_krylov(
     room = quantum_for(weight * trace)
 
     def once(v: NDArray[np.float32]) -> NDArray[np.float64]:
-        out = ExactSum(v.shape, room)
+        out = ExactSum(v.shape, room, source.loops)
 
         def work(span: tuple[int, int]) -> None:
             t, _ = source.block(*span, c, s)
@@ -347,7 +346,7 @@ def solve_gram(source: Source, wanted: int, comm: Comm, threads: int, progress: 
     centre, scale = metric_of(space.metric, 0.0 * one, one, mean, variance)
     trace = float((variance * scale**2).sum())
     _check(trace, source, counted)
-    gram = ExactSum((counted, counted), quantum_for(4 * trace))
+    gram = ExactSum((counted, counted), quantum_for(4 * trace), source.loops)
 
     def rows(span: tuple[int, int]) -> NDArray[np.float64]:
         here = slice(*np.searchsorted(inside, [span[0], span[1]]))

@@ -26,8 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError
-from imagic4d_core.kernels.rows import centre_rows, gather_rows, row_sums
-from imagic4d_core.msa.features import RingSpectra
+from imagic4d_core.msa.rows import loops_for
 
 METRICS = ("euclidean", "chi-square", "modulation")
 #: Standard deviations of pixels are not taken below this fraction of their median (modulation), so that pixels at the edge of
@@ -66,8 +65,10 @@ class Space:
     scale: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        self.rings = None
+        self.rings: Any = None
         if self.invariant != "none":
+            from imagic4d_core.msa.features import RingSpectra  # and scipy's transforms: only where they are wanted
+
             self.rings = RingSpectra(self.box[1], self.box[2], self.radius, self.invariant == "rotation-shift")
             self.shape = self.rings.shape
             if not len(self.index):
@@ -100,6 +101,8 @@ class Source:
     def __init__(self, stack: Any, space: Space, active: NDArray[np.bool_]) -> None:
         self.stack, self.space, self.active = stack, space, active
         self.objects = stack.objects
+        self.loops = loops_for(stack.objects * space.size)
+        """`kernels.rows`, or its twin for little data."""
         self.typical = 1.0
         """Sum of a typical row, which weights of chi-square are relative to."""
 
@@ -120,10 +123,10 @@ class Source:
         sums = np.empty((stop - start, 2))
         if self.space.size == flat.shape[1]:
             out = flat
-            row_sums(out, sums)
+            self.loops.row_sums(out, sums)
         else:
             out = np.empty((stop - start, self.space.size), np.float32)
-            gather_rows(flat, self.space.index, out, sums)
+            self.loops.gather_rows(flat, self.space.index, out, sums)
         bad = ~np.isfinite(sums[:, 1])
         if bad.any():
             self._bad(start, bad)
@@ -176,7 +179,7 @@ class Source:
         if not keep.all():
             rows, factor, weight = rows[keep], factor[keep], weight[keep]
         root = np.sqrt(weight)
-        centre_rows(rows, factor, centre, scale, root, np.empty(len(rows)))
+        self.loops.centre_rows(rows, factor, centre, scale, root, np.empty(len(rows)))
         return rows, root
 
     def coordinates(self, start: int, stop: int, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -195,7 +198,7 @@ class Source:
         factor, weight = self.factors(start, rows, sums)
         energy = np.empty(len(rows))
         one = np.ones(len(rows), np.float32)
-        centre_rows(rows, factor, self.space.centre, self.space.scale, one, energy)
+        self.loops.centre_rows(rows, factor, self.space.centre, self.space.scale, one, energy)
         out = np.empty((len(rows), vectors.shape[1] + 2), np.float32)
         out[:, :-2] = rows @ vectors
         out[:, -2] = energy

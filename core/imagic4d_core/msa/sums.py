@@ -6,11 +6,12 @@ sum: far below the rounding of the terms themselves.
 """
 
 import threading
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.kernels.rows import add_rounded
+from imagic4d_core.msa.rows import MANY, loops_for
 from imagic4d_core.parallel import Comm
 
 #: Bits by which a sum may exceed what was expected.
@@ -32,9 +33,12 @@ class ExactSum:
     shape : (int, int)
     quantum : float
         See `quantum_for`.
+    loops : module, optional
+        `kernels.rows` (the default) or `msa.rows`; the bits are the same.
     """
 
-    def __init__(self, shape: tuple[int, int], quantum: float) -> None:
+    def __init__(self, shape: tuple[int, int], quantum: float, loops: ModuleType | None = None) -> None:
+        self._loops = loops or loops_for(MANY)
         self.total = np.zeros(shape)
         self.quantum = quantum
         self._magic = 1.5 * 2.0**52 * quantum
@@ -43,7 +47,7 @@ class ExactSum:
     def add(self, part: NDArray) -> None:
         """Add an array, float32 or float64."""
         with self._lock:
-            add_rounded(self.total, np.atleast_2d(part), self._magic)
+            self._loops.add_rounded(self.total, np.atleast_2d(part), self._magic)
 
     def over(self, comm: Comm) -> NDArray[np.float64]:
         """The sum over all ranks, on every rank."""
@@ -63,9 +67,12 @@ class CrossProducts:
         Columns of the blocks, P.
     quantum : float
         See `quantum_for`; of the largest diagonal element.
+    loops : module, optional
+        `kernels.rows` (the default) or `msa.rows`; the bits are the same.
     """
 
-    def __init__(self, size: int, quantum: float) -> None:
+    def __init__(self, size: int, quantum: float, loops: ModuleType | None = None) -> None:
+        self._loops = loops or loops_for(MANY)
         self.total = np.zeros((size, size))
         self.quantum = quantum
         self._magic = 1.5 * 2.0**52 * quantum
@@ -77,7 +84,7 @@ class CrossProducts:
         for i, j, lock in self._tiles:
             part = t[:, i : i + TILE].T @ t[:, j : j + TILE]
             with lock:
-                add_rounded(self.total[i : i + TILE, j : j + TILE], part, self._magic)
+                self._loops.add_rounded(self.total[i : i + TILE, j : j + TILE], part, self._magic)
 
     def over(self, comm: Comm) -> NDArray[np.float64] | None:
         """The whole matrix summed over the ranks, on rank 0; None elsewhere."""
