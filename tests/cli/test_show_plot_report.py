@@ -36,6 +36,15 @@ def test_show_images_as_text_and_png(im4d, rundir, tmp_path):
     im4d("show", rundir / "images.hed", "--output", out, "--overwrite", "--columns", "3")
 
 
+def test_show_words(im4d, rundir, tmp_path):
+    text = im4d("show", rundir / "images.hed", "--loc", "3", "--word", "REF3D;13").stdout
+    rows = [row.strip() for row in text.splitlines()]
+    assert "3" in rows and "REF3D 1" in rows and any(row.endswith(" 24") for row in rows)
+    im4d("show", rundir / "images.hed", "--loc", "3", "--word", "CCC", "--output", tmp_path / "w.png")
+    assert "header words stand below images" in im4d("show", rundir / "volumes.hed", "--word", "CCC", code=2).stderr
+    assert "NOSUCH" in im4d("show", rundir / "images.hed", "--word", "NOSUCH", code=2).stderr
+
+
 @pytest.mark.parametrize("what", ["auto", "montage", "sections", "projections", "surface"])
 def test_show_volumes(im4d, rundir, tmp_path, what):
     out = tmp_path / "v.png"

@@ -62,11 +62,11 @@ class HeaderTable:
     def lines(self) -> list[str]:
         """For people."""
         if self.bare:
-            return [" ".join(_text(v) for v in row) for row in self.values]
+            return [" ".join(word_text(v) for v in row) for row in self.values]
         if self.upright:
             return self._upright()
         rows = [["location", *self.words]]
-        rows += [[str(k), *(_text(v) for v in row)] for k, row in zip(self.locations, self.values, strict=True)]
+        rows += [[str(k), *(word_text(v) for v in row)] for k, row in zip(self.locations, self.values, strict=True)]
         width = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return ["  ".join(text.rjust(w) for text, w in zip(row, width, strict=True)) for row in rows]
 
@@ -78,13 +78,14 @@ class HeaderTable:
             for name, value in zip(self.words, row, strict=True):
                 if value in (0, "", None) or (isinstance(value, list) and not any(value)):
                     continue
-                text = " ".join(_text(v) for v in value) if isinstance(value, list) else _text(value)
+                text = " ".join(word_text(v) for v in value) if isinstance(value, list) else word_text(value)
                 number, what = meaning[name]
                 out.append(f"{number:>5}  {name:<9} {text:>14}  {what}")
         return out
 
 
-def _text(value: Any) -> str:
+def word_text(value: Any) -> str:
+    """A header value as people read it."""
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 

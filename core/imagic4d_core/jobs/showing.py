@@ -1,6 +1,6 @@
 """Pictures of files: montages of images, and volumes (`show`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, UsageError
+from imagic4d_core.io import words as hw
 from imagic4d_core.io.atomic import atomic_write, check_new
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack, open_stack
+from imagic4d_core.jobs.headers import split_words, word_text
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures.grey import fit_tile, robust_limits, to_grey
 from imagic4d_core.pictures.montage import Tile, best_columns, montage_png, montage_text
@@ -53,6 +55,7 @@ def show(
     locations: Locations | None = None,
     columns: int | None = None,
     what: str = "auto",
+    words: Sequence[str] = (),
     colour: bool = True,
     true_colour: bool = True,
     width: int = 80,
@@ -78,6 +81,8 @@ def show(
     what : {"auto", "montage", "sections", "projections", "surface"}
         "auto": a montage of images; of volumes all three kinds, one row for each. "montage" of a file of volumes shows all
         sections of those chosen.
+    words : sequence of str
+        Header words, by name or number, that stand below each image, instead of 3D, members and CCC.
     colour, true_colour, width
         Of the text, see `montage_text`.
     overwrite, comm, threads, progress
@@ -96,11 +101,14 @@ def show(
         if Path(output).suffix.lower() != ".png":
             raise UsageError(f"{output}: pictures are written as PNG; name it {Path(output).with_suffix('.png')}")
         check_new(output, overwrite)
+    names = [hw.label_of(w) for w in split_words(words)]
     with open_stack(src, locations) as stack:
         volumes = stack.is_volumes
         if what in ("sections", "projections", "surface") and not volumes:
             raise UsageError(f"{src}: holds 2D images; '{what}' is for volumes, use montage")
         total = stack.layout.objects
+        if words and volumes:
+            raise UsageError(f"{src}: holds volumes; header words stand below images (im4d header show prints them)")
         count = stack.objects if stack.index is not None else min(total, MOST_VOLUMES if volumes else MOST_IMAGES)
         if not count:
             raise InputError(f"{src}: nothing to show: the file is empty")
@@ -113,7 +121,7 @@ def show(
                 per = min(per, 3 if what != "montage" else max(1, width // 26))
         else:
             kind = "montage"
-            tiles = [t for k in range(count) for t in _step([_image_tile(stack, k)], k, count, progress)]
+            tiles = [t for k in range(count) for t in _step([_image_tile(stack, k, names)], k, count, progress)]
             per = max(1, min(len(tiles), width // 26)) if text else best_columns(len(tiles))
     per = columns or per
     if output is None:
@@ -148,9 +156,10 @@ def _location(stack: Stack, index: int) -> int:
     return index + 1 if stack.index is None else int(stack.index[index * stack.sections]) // stack.sections + 1
 
 
-def _image_tile(stack: Stack, index: int) -> Tile:
+def _image_tile(stack: Stack, index: int, names: Sequence[str] = ()) -> Tile:
     image = _read(stack, index, index + 1)[0]
     header = stack.headers(index, index + 1)[0]
+    location = _location(stack, index)
     words, colour = [], ""
     if header["REF3D"] > 0:
         words.append(f"3D {int(header['REF3D'])}")
@@ -163,7 +172,11 @@ def _image_tile(stack: Stack, index: int) -> Tile:
         if np.isfinite(value) and 1e-4 < abs(value) <= 1.0:
             words.append(f"{value:.2f}")
             break
-    return Tile(to_grey(fit_tile(image, _tile_size(max(image.shape)))), "  ".join([str(_location(stack, index)), *words]), colour)
+    caption = "  ".join([str(location), *words])
+    if names:
+        record = stack.headers(index, index + 1)
+        caption = "\n".join([str(location), *(f"{n} {word_text(hw.word_values(record, n).tolist()[0])}" for n in names)])
+    return Tile(to_grey(fit_tile(image, _tile_size(max(image.shape)))), caption, colour)
 
 
 def _volume_tiles(stack: Stack, index: int, kind: str, text: bool) -> list[Tile]:
