@@ -13,6 +13,7 @@ _WHAT = types.Words("auto", "fsc", "orientations", "sizes", "convergence", "scf"
 @opt.source(metavar="INPUT", help="fsc.json or CSV, images, or the folder of a refine run.")
 @opt.target(metavar="[OUTPUT]", help="Picture to write: .png or .svg; without it the plot is text.", required=False)
 @opt.option("--kind", type=_WHAT, default="auto", help="What to plot; auto: what the input holds.")
+@opt.loc
 @opt.pixel_size
 @opt.option("--anchors", type=types.SOURCE, metavar="ANCHORS", help="scf: images to correlate the first image with.")
 @opt.max_frequency
@@ -21,7 +22,7 @@ _WHAT = types.Words("auto", "fsc", "orientations", "sizes", "convergence", "scf"
 @opt.colour
 @opt.common_serial
 @pass_run
-def cli(run: Run, src: str, dst: str | None, kind: str, text: bool, colour: bool | None, **settings) -> None:
+def cli(run: Run, src: str, dst: str | None, kind: str, loc, text: bool, colour: bool | None, **settings) -> None:
     """Plot FSC curves, orientation maps, class sizes, convergence, SCFs.
 
     fsc: curves of fsc.json or of a CSV by im4d fsc, with the 0.5, 0.143 and half-bit thresholds. orientations: view
@@ -41,7 +42,7 @@ def cli(run: Run, src: str, dst: str | None, kind: str, text: bool, colour: bool
       im4d plot run1/fsc.json
       im4d plot run1/images.hed directions.svg --kind orientations
       im4d plot run1 convergence.png
-      im4d plot averages.hed,3,4 scf.png --kind scf
+      im4d plot averages.hed scf.png --kind scf --loc 3,7
       im4d plot averages.hed,3 --kind scf --anchors anchors.hed
 
     See also: report, show, fsc, msa plot, angrec.
@@ -49,4 +50,4 @@ def cli(run: Run, src: str, dst: str | None, kind: str, text: bool, colour: bool
     from imagic4d_cli.terminal import drawing
     from imagic4d_core.jobs.plotting import plot
 
-    run.report(plot(src, dst, what=kind, **settings, **drawing(text, colour, dst), **run.job_kwargs()))
+    run.report(plot(src, dst, what=kind, locations=loc, **settings, **drawing(text, colour, dst), **run.job_kwargs()))

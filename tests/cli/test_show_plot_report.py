@@ -123,6 +123,9 @@ def test_plot_scf(im4d, tmp_path):
     ).stdout
     assert said.count(" with ") == 8 and "2 with 1: lines at" in said and said.count("the Euler angles say") == 3
     assert "line of the anchor" in said
+    some = im4d("plot", tmp_path / "s.hed", "--kind", "scf", "--loc", "1,4", "--json").json
+    assert [f["images"] for f in some["found"]] == [[1, 4]]
+    assert im4d("plot", tmp_path / "s.hed", "--loc", "2-3", "--json").json["count"] == 2
 
 
 def test_plot_scf_faults(im4d, rundir, tmp_path):
@@ -134,6 +137,7 @@ def test_plot_scf_faults(im4d, rundir, tmp_path):
     assert "is constant" in im4d("plot", tmp_path / "small.hed", out, "--kind", "scf", code=3).stderr
     write_stack(tmp_path / "wide.hed", np.ones((3, 16, 20), np.float32))
     assert "square" in im4d("plot", tmp_path / "wide.hed", out, "--kind", "scf", code=4).stderr
+    assert "--loc chooses images" in im4d("plot", rundir / "fsc.json", out, "--loc", "1", code=2).stderr
     assert "--kind scf" in im4d("plot", images, out, "--anchors", images, code=2).stderr
     assert "exclude each other" in im4d("plot", images, out, "--text", code=2).stderr
     assert not out.exists()

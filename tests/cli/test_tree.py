@@ -12,7 +12,8 @@ from imagic4d_cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(registry.TABLE)
-DEFAULT_PER_COMMAND = {"--increment", "--object-size", "--iterations", "--mode", "--mirror"}  # coarser for projections than for a search, ...
+#: Coarser for projections than for a search; mirrored references are asked for, mirrored images are not; ...
+DEFAULT_PER_COMMAND = {"--increment", "--object-size", "--iterations", "--mode", "--mirror"}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from imagic4d_core.angrec.scf import CommonLine, best_line, common_line, half_lines, scf
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.jobs.reporting import centred_image
 from imagic4d_core.masks.shapes import soft_disc
@@ -50,6 +51,7 @@ def correlate(
     max_frequency: Frequency | None = None,
     amplitude_filter: float = 0.0,
     pixel_size: float | None = None,
+    locations: Locations | None = None,
 ) -> tuple["Figure", list[Correlated]]:
     """Correlate the sinogram of the first image with those of others.
 
@@ -65,13 +67,15 @@ def correlate(
         See `angrec.scf.scf`.
     pixel_size : float, optional
         Ångström, where the header has none.
+    locations : Locations, optional
+        Images of `src` that count.
 
     Returns
     -------
     Figure
     list of Correlated
     """
-    with open_stack(src) as images, open_stack(anchors or src) as others:
+    with open_stack(src, locations) as images, open_stack(anchors or src, None if anchors else locations) as others:
         for stack in (images, others):
             if stack.is_volumes:
                 raise UsageError(f"{stack.path}: holds volumes; sinograms are those of images: project them by im4d forward")
@@ -82,7 +86,7 @@ def correlate(
             raise MismatchError(f"{others.path}: images of box {others.lines}, but {images.path} has {box}")
         start = 0 if anchors else 1
         if others.n_images <= start:
-            raise InputError(f"{images.path}: one image; give two (NAME,3,4), or --anchors")
+            raise InputError(f"{images.path}: one image; give two (--loc 3,7), or --anchors")
         limit = as_fraction(max_frequency, pixel_size or images.pixel_size) if max_frequency is not None else LIMIT
         r_max = int(np.clip(round(limit * box / 2), 3, box // 2 - 1))
         count = 90 if r_max <= 35 else 180

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.io.atomic import atomic_write, check_new
+from imagic4d_core.io.locations import Locations
 from imagic4d_core.jobs.reporting import read_journal, read_poses, view_directions
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures import curves, sphere
@@ -63,6 +64,7 @@ def plot(
     output: str | Path | None = None,
     *,
     what: str = "auto",
+    locations: Locations | None = None,
     pixel_size: float | None = None,
     anchors: str | None = None,
     max_frequency: Frequency | None = None,
@@ -85,6 +87,8 @@ def plot(
         ``.png`` or ``.svg``; without it text is returned.
     what : {"auto", "fsc", "orientations", "sizes", "convergence", "scf"}
         "auto": convergence of a folder, fsc of .json and .csv, orientations of images.
+    locations : Locations, optional
+        Images that count: orientations, sizes, scf.
     pixel_size : float, optional
         Ångström, for FSC curves that do not tell.
     anchors : str, optional
@@ -115,15 +119,17 @@ def plot(
         what = "convergence" if Path(src).is_dir() else "fsc" if Path(src).suffix.lower() in (".json", ".csv") else "orientations"
     if what != "scf" and (anchors or max_frequency is not None or amplitude_filter):
         raise UsageError("--anchors, --max-frequency and --amplitude-filter belong to --kind scf")
+    if what in ("fsc", "convergence") and locations is not None:
+        raise UsageError(f"--loc chooses images; {what} has none")
     found: list[Any] = []
     with figures():
         if what == "scf":
             from imagic4d_core.jobs.correlating import correlate
 
-            figure, found = correlate(src, anchors, max_frequency, amplitude_filter, pixel_size)
+            figure, found = correlate(src, anchors, max_frequency, amplitude_filter, pixel_size, locations)
             count = len(found)
         else:
-            figure, count = _FIGURES[what](src, pixel_size)
+            figure, count = _FIGURES[what](src, pixel_size, locations)
         if output is None:
             return Plotted(str(src), None, what, count, Text(width, colour, true_colour).of(figure), found)
         body = figure_png(figure) if suffix == ".png" else _standalone(figure_svg(figure, "plot", what))
@@ -194,7 +200,7 @@ def _csv_curves(path: Path, text: str) -> list[dict[str, Any]]:
     return list(out.values())
 
 
-def _fsc(src: str, pixel_size: float | None) -> tuple[Any, int]:
+def _fsc(src: str, pixel_size: float | None, locations: Locations | None) -> tuple[Any, int]:
     found, size = read_curves(src)
     return curves.fsc_figure(found, pixel_size or size), len(found)
 
@@ -203,22 +209,22 @@ def _images_of(src: str) -> str:
     return str(Path(src) / "images.hed") if Path(src).is_dir() else src
 
 
-def _orientations(src: str, pixel_size: float | None) -> tuple[Any, int]:
-    poses = read_poses(_images_of(src))
+def _orientations(src: str, pixel_size: float | None, locations: Locations | None) -> tuple[Any, int]:
+    poses = read_poses(_images_of(src), locations=locations)
     groups: dict[int, NDArray[np.float64]] = view_directions(poses)
     if not groups:
         raise InputError(f"{src}: no Euler angles in the headers (words 65 to 67 are all zero); run angrec first")
     return sphere.orientation_figure(groups), len(poses)
 
 
-def _sizes(src: str, pixel_size: float | None) -> tuple[Any, int]:
-    numbers, counts = np.unique(read_poses(_images_of(src)).ref3d, return_counts=True)
+def _sizes(src: str, pixel_size: float | None, locations: Locations | None) -> tuple[Any, int]:
+    numbers, counts = np.unique(read_poses(_images_of(src), locations=locations).ref3d, return_counts=True)
     if not np.any(numbers > 0):
         raise InputError(f"{src}: no memberships in the headers (word 51, REF3D, is all zero)")
     return curves.sizes_figure({int(k): int(n) for k, n in zip(numbers, counts, strict=True)}), int(counts.sum())
 
 
-def _convergence(src: str, pixel_size: float | None) -> tuple[Any, int]:
+def _convergence(src: str, pixel_size: float | None, locations: Locations | None) -> tuple[Any, int]:
     path = Path(src) / "journal.jsonl" if Path(src).is_dir() else Path(src)
     notes: list[str] = []
     journal = read_journal(path, notes)
@@ -227,7 +233,7 @@ def _convergence(src: str, pixel_size: float | None) -> tuple[Any, int]:
     return curves.convergence_figure(journal), len(journal)
 
 
-_FIGURES: dict[str, Callable[[str, float | None], tuple[Any, int]]] = {
+_FIGURES: dict[str, Callable[[str, float | None, Locations | None], tuple[Any, int]]] = {
     "fsc": _fsc,
     "orientations": _orientations,
     "sizes": _sizes,

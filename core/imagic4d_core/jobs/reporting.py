@@ -13,6 +13,7 @@ from imagic4d_core.errors import Im4dError, InputError
 from imagic4d_core.geometry.euler import directions_from_matrix
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write, atomic_write_text, check_new
+from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures.grey import fit_tile, to_grey
@@ -182,10 +183,10 @@ def read_journal(path: str | Path, missing: list[str] | None = None) -> list[dic
     return [entries[k] for k in sorted(entries)]
 
 
-def read_poses(path: str | Path, missing: list[str] | None = None) -> Poses:
-    """Poses of an image file, read in blocks; blank where it cannot be read and `missing` takes the reason."""
+def read_poses(path: str | Path, missing: list[str] | None = None, locations: Locations | None = None) -> Poses:
+    """Poses of an image file, or of some locations, read in blocks; blank where unreadable, and `missing` takes the reason."""
     try:
-        with open_stack(str(path)) as stack:
+        with open_stack(str(path), locations) as stack:
             out = Poses.blank(stack.n_images)
             for start in range(0, stack.n_images, BLOCK):
                 stop = min(start + BLOCK, stack.n_images)
