@@ -9,6 +9,7 @@ aligned; box 64. They are made block by block. Memory is the largest resident si
 """
 
 import argparse
+import multiprocessing
 import tempfile
 from pathlib import Path
 
@@ -56,7 +57,9 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         images, root, classes = f"{folder}/images.hed", f"{folder}/eigen", f"{folder}/classes"
-        make(Path(images), asked.images, asked.kinds, asked.snr)
+        apart = multiprocessing.Process(target=make, args=(Path(images), asked.images, asked.kinds, asked.snr))
+        apart.start()  # the memory of a child is reported as at least that of the process that started it
+        apart.join()
         steps = {
             "run": [images, root, "--mask-radius", asked.mask_radius, "--eigenimages", asked.eigenimages],
             "classify": [images, classes, "--classes", str(asked.classes), "--factors", asked.factors],

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Values from which on compiled loops pay.
-MANY = 1 << 24
+MANY = 1 << 25
 #: Values made float64 at a time: they stay in the cache.
 STRIP = 1 << 15
 
