@@ -405,3 +405,22 @@ def test_threads_do_not_change_the_bytes(place, monkeypatch, many):
             msa_run("a", "root", "b", eigenimages=5, solver=solver, threads=threads, overwrite=True, comm=SERIAL)
             made.append([(place / n).read_bytes() for n in ("root.hed", "root.img", "root_mean.img", "root.json", "b.hed")])
         assert made[0] == made[1]
+
+
+def test_real_class_averages_and_states(place, shared_data):
+    """Factors above the noise are of the particle (looked at in docs/msa.md), and four states have three factors."""
+    averages = np.concatenate([read_stack(shared_data / "classes" / "nup82" / f"{k}.spi")[0] for k in range(23)])
+    write_stack("averages", averages)
+    found = msa_run("averages", "root", eigenimages=7, metric="euclidean", mask_radius=0.9).document
+    assert found["noise"]["factors"] == 3 and sum(found["percent"][:3]) == pytest.approx(51.6, abs=0.2)
+    r = np.hypot(*np.indices((112, 112)) - 56)
+    power = np.square(read_stack("root")[0][:3])
+    assert (power[:, r < 36].sum(1) / power.sum((1, 2)) > 0.8).all()
+
+    states = np.stack([read_stack(shared_data / "maps" / "flatiron_states" / f"{k}.mrc")[0] for k in (1, 2, 3, 4)])
+    states = states.reshape(4, *states.shape[-3:])
+    write_stack("states", states)
+    found = msa_run("states", "volumes", eigenimages=3, metric="euclidean").document
+    u, s, _ = np.linalg.svd((states - states.mean(0)).reshape(4, -1).astype(float), full_matrices=False)
+    assert found["eigenvalues"] == pytest.approx(s[:3] ** 2 / 4, rel=1e-5) and sum(found["percent"]) == pytest.approx(100)
+    np.testing.assert_allclose(np.abs(coordinates("states")), np.abs(u * s)[:, :3], atol=1e-4 * s[0])
