@@ -44,7 +44,7 @@ def close(found, expected, tol):
     assert np.abs(found - expected).max(0) == pytest.approx(0, abs=tol * expected.std(0).max())
 
 
-@pytest.mark.parametrize("many", [0, 1 << 25], ids=["compiled", "numpy"])
+@pytest.mark.parametrize("many", [0, 1 << 26], ids=["compiled", "numpy"])
 @pytest.mark.parametrize("solver", ["covariance", "gram", "krylov"])
 @pytest.mark.parametrize("metric", ["euclidean", "chi-square", "modulation"])
 def test_metrics_and_solvers_against_the_naive_table(place, metric, solver, many, monkeypatch):
@@ -393,7 +393,7 @@ def test_invariant_run_separates_classes_that_are_not_aligned(place):
     assert done.document["invariant"] == "rotation"
 
 
-@pytest.mark.parametrize("many", [0, 1 << 25], ids=["compiled", "numpy"])
+@pytest.mark.parametrize("many", [0, 1 << 26], ids=["compiled", "numpy"])
 def test_threads_do_not_change_the_bytes(place, monkeypatch, many):
     monkeypatch.setattr(rows, "MANY", many)
     monkeypatch.setattr(solve, "BLOCK", 32)

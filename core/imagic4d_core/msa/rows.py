@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Values from which on compiled loops pay.
-MANY = 1 << 25
+MANY = 1 << 26
 #: Values made float64 at a time: they stay in the cache.
-STRIP = 1 << 15
+STRIP = 1 << 17
 
 
 def loops_for(values: int) -> ModuleType:
@@ -48,12 +48,16 @@ def row_sums(rows: NDArray, sums: NDArray) -> None:
 
 def centre_rows(rows: NDArray, factor: NDArray, centre: NDArray, scale: NDArray, weight: NDArray, energy: NDArray) -> None:
     """``rows = weight * scale * (factor * rows - centre)`` in place; `energy` gets sums of squares."""
+    scaled, stretched, weighted = (bool((values != 1).any()) for values in (factor, scale, weight))
     for some in _strips(rows):
         part = rows[some]
-        part *= factor[some, None]
+        if scaled:
+            part *= factor[some, None]
         part -= centre
-        part *= scale
-        part *= weight[some, None]
+        if stretched:
+            part *= scale
+        if weighted:
+            part *= weight[some, None]
         wide = part.astype(np.float64)
         energy[some] = np.einsum("ij,ij->i", wide, wide)
 
