@@ -202,7 +202,7 @@ TABLE: dict[str, Entry] = {
     ),
     "show": Entry(_C + "show:cli", "Pictures", "Show images and volumes as a picture or as text."),
     "plot": Entry(_C + "plot:cli", "Pictures", "Plot FSC curves, orientation maps, class sizes, convergence, SCFs."),
-    "report": Entry(_C + "report:cli", "Pictures", "Write the HTML report of a refine run, and its summary picture."),
+    "report": Entry(_C + "report:cli", "Pictures", "Write the HTML report of a run, and its summary picture."),
     "warmup": Entry(_C + "warmup:cli", "Housekeeping", "Compile all kernels, so that the next commands start at once."),
 }
 

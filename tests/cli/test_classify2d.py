@@ -1,6 +1,7 @@
 """classify2d: what it writes, that it goes on with the same bytes, and that it finds what is there."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -57,6 +58,23 @@ def test_classes_hold_one_view(particles, done):
     assert right >= 0.9 * 160
     stability = [a for a in summary.document["stability"] if a is not None]
     assert stability[-1] > stability[0]
+
+
+def test_report_and_plots_of_the_folder(done, im4d, tmp_path):
+    folder = done[0]
+    assert "10 classes of 160 images" in im4d("report", folder, "--output", tmp_path / "r.html").stdout
+    pages = [
+        re.sub(r" \d{4}-\d\d-\d\d\.", "", p.read_text(encoding="utf-8")) for p in (tmp_path / "r.html", folder / "report.html")
+    ]
+    assert pages[0] == pages[1]  # but for the date of the run
+    assert (tmp_path / "r.png").read_bytes() == (folder / "averages.png").read_bytes()
+    im4d("report", folder, "--output", tmp_path / "r.html", code=5)
+    assert "truth is for" in im4d("report", folder, "--truth", folder / "images.hed", code=2).stderr
+    assert "stability of the classes" in im4d("plot", folder).stdout
+    for name in ("", "images.hed", "averages.hed"):
+        document = im4d("plot", folder / name, "--kind", "sizes", "--json").json
+        assert document["count"] == 160
+        assert "class, largest first" in im4d("plot", folder / name, "--kind", "sizes").stdout
 
 
 def test_report_stands_alone(done):

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.io.atomic import atomic_write, check_new
 from imagic4d_core.io.locations import Locations
+from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.reporting import read_journal, read_poses, view_directions
+from imagic4d_core.jobs.runfolder import is_classification
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures import curves, sphere
 from imagic4d_core.pictures.figuretext import figure_text
@@ -219,9 +221,20 @@ def _orientations(src: str, pixel_size: float | None, locations: Locations | Non
 
 def _sizes(src: str, pixel_size: float | None, locations: Locations | None) -> tuple[Any, int]:
     numbers, counts = np.unique(read_poses(_images_of(src), locations=locations).ref3d, return_counts=True)
-    if not np.any(numbers > 0):
-        raise InputError(f"{src}: no memberships in the headers (word 51, REF3D, is all zero)")
+    if not np.any(numbers > 0) or is_classification(src):
+        sizes = _class_sizes(_images_of(src), locations)
+        if not len(sizes):
+            raise InputError(f"{src}: no memberships in the headers: words 51 (3D), 108 (class) and 114 (members) are all zero")
+        return curves.class_sizes_figure(sizes), int(sizes.sum())
     return curves.sizes_figure({int(k): int(n) for k, n in zip(numbers, counts, strict=True)}), int(counts.sum())
+
+
+def _class_sizes(src: str, locations: Locations | None) -> NDArray[np.int64]:
+    """Images of each class, by word 108 of images, or by word 114 of class averages; empty where there are none."""
+    with open_stack(src, locations) as stack:
+        h = stack.headers()
+        number, members = (np.nan_to_num(np.maximum(h[w], 0)).astype(np.int64) for w in ("CLASSNO", "NUMCLS"))
+    return members if (members > 0).all() else np.bincount(number[number > 0])[1:]
 
 
 def _convergence(src: str, pixel_size: float | None, locations: Locations | None) -> tuple[Any, int]:
@@ -229,7 +242,9 @@ def _convergence(src: str, pixel_size: float | None, locations: Locations | None
     notes: list[str] = []
     journal = read_journal(path, notes)
     if not journal:
-        raise InputError(f"{path}: no iterations of a refine run in it" + (f" ({notes[0]})" if notes else ""))
+        raise InputError(f"{path}: no iterations of a run in it" + (f" ({notes[0]})" if notes else ""))
+    if "stability" in journal[-1]:
+        return curves.stability_figure(journal), len(journal)
     return curves.convergence_figure(journal), len(journal)
 
 

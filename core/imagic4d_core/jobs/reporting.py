@@ -4,23 +4,27 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import Im4dError, InputError
+from imagic4d_core.errors import Im4dError, InputError, UsageError
 from imagic4d_core.geometry.euler import directions_from_matrix
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write, atomic_write_text, check_new
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import open_stack
+from imagic4d_core.jobs.runfolder import is_classification
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures.grey import fit_tile, to_grey
 from imagic4d_core.pictures.overview import overview_png
 from imagic4d_core.pictures.page import report_page
 from imagic4d_core.pictures.rundata import Example, Run, Truth, example_indices, volume_tiles
 from imagic4d_core.pictures.volumes import object_frame
+
+if TYPE_CHECKING:
+    from imagic4d_core.jobs.reporting_classes import ClassesReport
 
 #: Headers are read this many at a time.
 BLOCK = 16384
@@ -52,13 +56,13 @@ def report(
     comm: Comm = SERIAL,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> ReportSummary | None:
-    """Write the HTML page and the overview picture of a run.
+) -> "ReportSummary | ClassesReport | None":
+    """Write the HTML page and the overview picture of a run; of a classification the page and the averages.
 
     Parameters
     ----------
     rundir : path
-        Folder written by refine.
+        Folder written by refine, or by classify2d.
     truth : str, optional
         Images file with the true poses and memberships in its headers, one record for each image of the run.
     truth_volumes : str, optional
@@ -70,7 +74,7 @@ def report(
 
     Returns
     -------
-    ReportSummary, None on other ranks
+    ReportSummary, or ClassesReport; None on other ranks
 
     Raises
     ------
@@ -81,6 +85,12 @@ def report(
     OutputError
         The page or the picture exists already.
     """
+    if is_classification(rundir):
+        from imagic4d_core.jobs.reporting_classes import report_classes
+
+        if truth or truth_volumes:
+            raise UsageError(f"{rundir}: a run of classify2d; truth is for runs of refine")
+        return report_classes(rundir, output=output, overwrite=overwrite, comm=comm)
     if comm.rank:
         comm.barrier()
         return None

@@ -146,6 +146,15 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def is_classification(rundir: str | Path) -> bool:
+    """Whether a folder is one of classify2d, not of refine."""
+    try:
+        settings = json.loads((Path(rundir) / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and "classes" in settings
+
+
 def opened(
     folder: Path, comm: Comm, resume: bool, kind: Callable[..., T], settings: Callable[[], T], overwrite: bool, owner: str
 ) -> T:

@@ -1,33 +1,12 @@
 """The report of a classification run as one HTML page: no network, tables that can be sorted."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from imagic4d_core.pictures.curves import numbers
+from imagic4d_core.pictures.curves import stability_figure
 from imagic4d_core.pictures.page import _e, _figure, _num, _section, html_document, table
 from imagic4d_core.pictures.png import data_uri
-from imagic4d_core.pictures.style import figure_svg, figures, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-def stability_figure(journal: Sequence[Mapping[str, Any]]) -> "Figure":
-    """Agreement of the classes of one iteration with those before, mean correlation, and sizes of the classes."""
-    figure = new_figure(7.6, 2.5)
-    one, two = figure.subplots(1, 2)
-    x = np.array([e["iteration"] for e in journal])
-    for key, colour, label in (("stability", "#2f6db3", "agreement with the one before"), ("correlation", "#d08a3c", "ccc")):
-        y = numbers([e.get(key) for e in journal])
-        one.plot(x, y, "o-", ms=3, lw=1.4, color=colour, label=label)
-    one.set(xlabel="iteration", ylim=(0, 1.02), title="stability of the classes")
-    one.legend(frameon=False, fontsize=7)
-    sizes = np.sort(np.asarray(journal[-1]["sizes"]))[::-1]
-    two.bar(np.arange(1, len(sizes) + 1), sizes, width=1.0, color="#8fa7c2")
-    two.set(xlabel="class, largest first", ylabel="images", title="sizes of the classes")
-    return figure
+from imagic4d_core.pictures.style import figure_svg, figures
 
 
 def classes_page(summary: Mapping[str, Any], journal: Sequence[Mapping[str, Any]], montage: bytes, shown: int) -> str:

@@ -219,6 +219,35 @@ def sizes_figure(sizes: Mapping[int, int]) -> "Figure":
     return figure
 
 
+def draw_class_sizes(ax: "Axes", sizes: Sequence[int] | np.ndarray) -> None:
+    """Images of each class, as bars without gaps, the largest first."""
+    ordered = np.sort(np.asarray(sizes))[::-1]
+    ax.bar(np.arange(1, len(ordered) + 1), ordered, width=1.0, color="#8fa7c2")
+    ax.set(xlabel="class, largest first", ylabel="images", title="sizes of the classes")
+    _whole_numbers(ax)
+
+
+def class_sizes_figure(sizes: Sequence[int] | np.ndarray) -> "Figure":
+    """Figure of `draw_class_sizes`."""
+    figure = new_figure(5.4, 3.0)
+    draw_class_sizes(figure.add_subplot(), sizes)
+    return figure
+
+
+def stability_figure(journal: Sequence[Mapping[str, Any]]) -> "Figure":
+    """Of a classification: agreement of the classes of one iteration with those before, mean correlation, sizes at the end."""
+    figure = new_figure(7.6, 2.5)
+    one, two = figure.subplots(1, 2)
+    x = np.array([e["iteration"] for e in journal])
+    for key, colour, label in (("stability", "#2f6db3", "agreement with the one before"), ("correlation", "#d08a3c", "ccc")):
+        one.plot(x, numbers([e.get(key) for e in journal]), "o-", ms=3, lw=1.4, color=colour, label=label)
+    one.set(xlabel="iteration", ylim=(0, 1.02), title="stability of the classes")
+    one.legend(frameon=False, fontsize=7)
+    _whole_numbers(one)
+    draw_class_sizes(two, journal[-1]["sizes"])
+    return figure
+
+
 def _histogram(ax: "Axes", values: ArrayLike, ref3d: ArrayLike, bins: np.ndarray) -> None:
     v, r = np.asarray(values, dtype=np.float64), np.asarray(ref3d)
     keys = sorted(int(k) for k in np.unique(r))
