@@ -3,22 +3,26 @@
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from imagic4d_cli import options as opt
 from imagic4d_cli import types
 from imagic4d_cli.run import Run, pass_run
 
 _MODE = types.Words(
-    "single", "own", "each-to-best",
-    imagic={"SINGLE_ANCHOR_SET": "single", "OWN_ANCHOR_SET": "own", "EACH_TO_BEST_ANCHOR_SET": "each-to-best"},
+    "single", "own", "each-to-best", "new", "add",
+    imagic={
+        "SINGLE_ANCHOR_SET": "single", "OWN_ANCHOR_SET": "own", "EACH_TO_BEST_ANCHOR_SET": "each-to-best", "NEW": "new",
+        "C1_STARTUP": "new", "ADD": "add",
+    },
 )  # fmt: skip
 
 
 @click.command("angrec")
 @opt.source("src", "IMAGES", help="Images.")
 @opt.dst_optional
-@opt.option("--anchors", type=types.SOURCE, required=True, metavar="ANCHORS", help="Projections with Euler angles, or volumes.")
-@opt.option("--mode", type=_MODE, default="each-to-best", help="Which anchor sets an image is compared with.")
+@opt.option("--anchors", type=types.SOURCE, metavar="ANCHORS", help="Projections with Euler angles, or volumes.")
+@opt.option("--mode", type=_MODE, default="each-to-best", help="Anchor sets compared with; new, add: common lines.")
 @opt.increment
 @opt.symmetry
 @opt.max_shift
@@ -46,18 +50,29 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
     is then an anchor. single: one anchor set; own: that of the image's REF3D; each-to-best: all compete, and the image takes
     over the 3D of the best. Volumes that left out a fold (recon --leave-out) are compared only with the images of that fold.
     With --weigh-ctf anchors are seen through the CTF of words 25 to 27, 101 and 102 (word 93: what was corrected already).
+    new: no anchors, but common lines with each other, from many starts (beyond 64 images, with those). add: common lines with
+    --anchors, images with angles. Both want centred averages of one 3D and use --increment, --symmetry, --mask-radius,
+    --max-frequency and --amplitude-filter (here 0.5); OUT is new; they tell what random phases reach. Either hand may come out.
+
     Densities are not touched. Header words written: 65 to 67 Euler angles, 51 REF3D, 57 REF3DOLD, 50 CCC3D, 105 ERRAR
     (1 - CCC3D), 80 and 81 shift still to be applied, 82 confidence, 83 margin to the second-best 3D (84), 85 error of the
-    pose in degrees, 88 z-score.
+    pose in degrees, 88 z-score; by new and add 109 old location.
 
     \b
     Examples:
       im4d angrec averages.hed posed.hed --anchors anchors.hed --mode each-to-best --max-shift 6
       im4d angrec images.hed --anchors volumes.mrc --mode own --increment 3 --refine-frequency 8A
+      im4d angrec averages.hed started.hed --mode new
       mpiexec -n 4 im4d angrec images.hed out.hed --anchors loo.hed --symmetry D7
 
     See also: forward, recon, refine.
     """
-    from imagic4d_core.jobs.angrec import angrec
+    from imagic4d_core.jobs import angrec, startup
 
-    run.report(angrec(src, dst, increment=increment or 5.0, **settings, **run.job_kwargs()))
+    kwargs = run.job_kwargs() | {"increment": increment or 5.0}
+    if settings["mode"] in startup.MODES:
+        source = click.get_current_context().get_parameter_source("amplitude_filter")
+        names = [*startup.OPTIONS, *(["amplitude_filter"] if source != ParameterSource.DEFAULT else [])]
+        run.report(startup.startup(src, dst, **{name: settings[name] for name in names}, **kwargs))
+    else:
+        run.report(angrec.angrec(src, dst, **settings, **kwargs))

@@ -12,10 +12,11 @@ pytestmark = pytest.mark.mpi
 # the outputs of each come out as {out}; MATERIAL lies in the current folder
 COMMANDS = {
     "angrec": "angrec images.hed {out}.hed --anchors anchors.hed --mode each-to-best --max-shift 2",
+    "angrec new": "angrec images,1,9 {out}.hed --mode new --increment 20 --seed 2",
     "classify2d": "classify2d images.hed {out} --classes 6 --iterations 3 --factors 8 --seed 4",
     "refine": "refine images.hed {out} --volumes 2 --iterations 8 --seed 4",
 }
-NAMES = [name for name in COMMANDS if name in registry.TABLE]
+NAMES = [name for name in COMMANDS if name.split()[0] in registry.TABLE]
 
 
 @pytest.fixture(scope="module")

@@ -73,12 +73,15 @@ class AngrecSummary:
         return [head, *rows, change]
 
 
-def angrec(src: str, dst: str | None, *, overwrite: bool = False, comm: Comm = SERIAL, **settings: Any) -> AngrecSummary:
+def angrec(
+    src: str, dst: str | None, *, anchors: str | None, overwrite: bool = False, comm: Comm = SERIAL, **settings: Any
+) -> AngrecSummary:
     """Find Euler angles, shift and 3D membership of images from anchor sets; parameters as `reconstitute`.
 
     Parameters
     ----------
     src : path
+    anchors : path
     dst : path or None
         Images with the results in their headers (None: the headers of `src` are replaced). Words written: ALPHA, BETA,
         GAMMA, REF3D, REF3DOLD, CCC3D, ERRAR (1 - CCC3D), and our words 80 to 89 (shift, confidence, margin, second 3D,
@@ -96,6 +99,8 @@ def angrec(src: str, dst: str | None, *, overwrite: bool = False, comm: Comm = S
     ------
     UsageError, InputError, MismatchError, OutputError
     """
+    if anchors is None:
+        raise UsageError("--anchors is needed: projections with Euler angles (im4d forward), or volumes; or --mode new")
     if dst is not None and not overwrite:
         for path in output_paths(dst):
             if path.exists():
@@ -103,7 +108,7 @@ def angrec(src: str, dst: str | None, *, overwrite: bool = False, comm: Comm = S
     with open_stack(src) as images:
         if images.index is not None:
             raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
-    summary, poses, _ = reconstitute(src, comm=comm, **settings)
+    summary, poses, _ = reconstitute(src, anchors=anchors, comm=comm, **settings)
     if comm.rank == 0:
         with open_stack(src) as images:
             headers = images.headers()
