@@ -12,9 +12,9 @@ from imagic4d_cli.run import Run, pass_run
 _MODE = types.Words(
     "fourier", "back-transform", "amplitude", "power", "phases", "autocorrelation", "cross-correlation", "rotational-average",
     "radial-curve", "power-curve", "average", "variance", "histogram", "statistics", "local-variance", "symmetrise",
-    "gradient", "laplace", "peaks",
+    "gradient", "laplace", "peaks", "sinogram",
     imagic={"FFT": "fourier", "ACF": "autocorrelation", "CCF": "cross-correlation", "ROT_AVERAGE": "rotational-average",
-            "POWER_SPECTRUM": "power", "PEAK_SEARCH": "peaks", "SYMMETRIZE": "symmetrise"},
+            "POWER_SPECTRUM": "power", "PEAK_SEARCH": "peaks", "SYMMETRIZE": "symmetrise", "SINO": "sinogram"},
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def cli(run: Run, src: str, dst: str | None, unit: str, **settings: Any) -> None
     by frequency (step and end in words 28 and 29, 1/Å). average and variance make one {image} of all. statistics prints mean,
     sigma, min, max of each; histogram prints, or gives a line for each {image}; peaks prints the --number highest, or writes a
     PLT file: location, x, y[, z] from the centre, height. local-variance takes a round --window. symmetrise averages over the
-    rotations of --symmetry, in {axes} dimensions.
+    rotations of --symmetry, in {axes} dimensions. sinogram (images only) is the projection to lines, degree by degree.
 
     \b
     [images] Examples:

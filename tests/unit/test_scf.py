@@ -5,7 +5,7 @@ import pytest
 
 from imagic4d_core import fourier, models
 from imagic4d_core.angrec.polar import PolarSampler
-from imagic4d_core.angrec.scf import best_line, common_line, half_lines, scf
+from imagic4d_core.angrec.scf import best_line, common_line, half_lines, scf, sinogram
 from imagic4d_core.geometry.euler import random_rotations
 
 
@@ -88,3 +88,22 @@ def test_best_line_across_the_seam():
 
 def turn_of(a, b):
     return (a - b + 180) % 360 - 180
+
+
+@pytest.mark.parametrize("n", [31, 32])
+def test_sinograms_are_projections(n):
+    x, y = np.mgrid[:n, :n] - n // 2
+    image = np.exp(-((x - 3) ** 2 + (y + 4) ** 2) / 8) + 0.5 * np.exp(-((x + 5) ** 2 + (y - 2) ** 2) / 18)
+    found = sinogram(image)
+    assert found.shape == (360, n)
+    np.testing.assert_allclose(found[0], image.sum(1), atol=2e-4)
+    np.testing.assert_allclose(found[90], image.sum(0), atol=2e-4)
+    about = (2 * (n // 2) - np.arange(n)) % n  # the same line from the other side
+    np.testing.assert_allclose(found[180:], found[:180][:, about], atol=1e-4)
+    # a line at 30 degrees: the blobs' centres lie at their projections
+    along = np.cos(np.pi / 6) * np.array([3, -5]) + np.sin(np.pi / 6) * np.array([-4, 2])
+    s = np.arange(n) - n // 2
+    want = np.sqrt(8 * np.pi) * np.exp(-((s - along[0]) ** 2) / 8) + 0.5 * np.sqrt(18 * np.pi) * np.exp(
+        -((s - along[1]) ** 2) / 18
+    )
+    np.testing.assert_allclose(found[30], want, atol=2e-3)

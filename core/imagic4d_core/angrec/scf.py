@@ -46,6 +46,29 @@ def half_lines(image: ArrayLike, r_max: int, count: int, shift: tuple[float, flo
     return out
 
 
+def sinogram(image: ArrayLike) -> NDArray[np.float32]:
+    """One-dimensional projections of a square image all around.
+
+    Parameters
+    ----------
+    image : array_like, shape (n, n)
+
+    Returns
+    -------
+    ndarray, shape (360, n), float32
+        Line t: sums along the normal of the direction ``t`` degrees from x (lines) to y (pixels); the centre is at ``n // 2``.
+        Frequencies up to the last below Nyquist.
+    """
+    a = np.asarray(image, dtype=np.float32)
+    n = len(a)
+    half = half_lines(a, (n - 1) // 2, 180)
+    spectra = np.zeros((360, n // 2 + 1), np.complex64)
+    spectra[:, 0] = a.sum(dtype=np.float64)
+    spectra[:180, 1 : half.shape[1] + 1], spectra[180:, 1 : half.shape[1] + 1] = half, half.conj()
+    turn = np.exp(-2j * np.pi * (n // 2) / n * np.arange(n // 2 + 1))
+    return np.ascontiguousarray(fourier.irfftn(spectra * turn, (n,)), dtype=np.float32)
+
+
 def scf(a: NDArray[np.complex64], b: NDArray[np.complex64], amplitude_filter: float = 0.0) -> F64:
     """Correlation of all lines of two sinograms.
 

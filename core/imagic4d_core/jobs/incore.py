@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.angrec.scf import sinogram
 from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.jobs import measuring
@@ -31,6 +32,7 @@ IMAGES = {
     "gradient": "length of the gradient",
     "laplace": "Laplacian",
     "symmetrise": "symmetrised by {symmetry}",
+    "sinogram": "sinogram, 360 lines of one degree",
 }
 #: Modes that make a line of each object.
 CURVES = {"radial-curve": "mean by distance from the centre", "power-curve": "mean power by frequency"}
@@ -68,6 +70,7 @@ _RUN: dict[str, Callable[[NDArray, int, _Context], NDArray]] = {
     "symmetrise": lambda data, start, c: np.stack(
         [symmetry.symmetrised(one, c.group, c.interpolation, c.threads) for one in data]
     ),
+    "sinogram": _each(sinogram),
     "radial-curve": _each(radial.radial_curve),
     "power-curve": _each(radial.power_curve),
 }
@@ -143,6 +146,10 @@ def incore(
     context = _Context(len(box), box, radius, symmetry, interpolation, partner, threads_inside)
     probe = np.zeros((1, *box), np.float32)
     new = (*(1,) * (len(box) - 1), len(_RUN[mode](probe, 0, context)[0])) if mode in CURVES else box
+    if mode == "sinogram":
+        if len(box) != 2 or box[0] != box[1]:
+            raise UsageError(f"{path}: sinograms are those of square images, not of {' x '.join(map(str, box))}")
+        new = (360, box[1])
     try:
 
         def operation(data: NDArray, headers: NDArray, start: int) -> NDArray:
