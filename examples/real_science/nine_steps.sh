@@ -48,7 +48,9 @@ fi
 
 # 2. phases flipped; classify2d normalises grey levels and centres
 ORIGINALS=$IMAGES
+WEIGH=()
 if [ "$CTF" = yes ]; then
+    WEIGH=(--weigh-ctf) # in the 3D part: amplitudes come back
     step 2_ctf $IM4D ctf "$IMAGES" "$DIR/flipped.hed" --overwrite
     ORIGINALS=$DIR/flipped.hed
 fi
@@ -82,7 +84,7 @@ step 6_takeover im4d header takeover "$ORIGINALS" "$BEST/images.hed" "$DIR/membe
 
 # 7. every image aligned to the re-projection in its own direction, and what that says about the pose of the image as it was
 step 7a_recon $IM4D recon "$DIR/members.hed" "$DIR/members_3d.hed" --wiener --folds 4 --mask-radius 0.85 --seed "$SEED" \
-    --reprojections "$DIR/reprojections.hed" --overwrite
+    --reprojections "$DIR/reprojections.hed" "${WEIGH[@]}" --overwrite
 step 7b_parallel $IM4D align-parallel "$DIR/members.hed" "$DIR/reprojections.hed" "$DIR/parallel.hed" --max-shift "$REACH" \
     --run-shift 4 --run-range=-20,20 --overwrite
 step 7c_undo im4d header takeover "$ORIGINALS" "$DIR/parallel.hed" "$DIR/posed.hed" --originals --overwrite
@@ -98,7 +100,7 @@ if ! done_ 8_final; then
     resume=()
     if [ -e "$DIR/final/run.json" ]; then resume=(--resume); fi
     step 8_final $IM4D refine "$POSED" "$DIR/final" --volumes "$K" --start header --max-shift "$REACH" --seed "$SEED" \
-        "${resume[@]}"
+        "${WEIGH[@]}" "${resume[@]}"
 fi
 
 # 9. resolution, report, and truth where it is known
