@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core import fourier
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import scratch_folder
 from imagic4d_core.io.stack import create_stack, open_stack
 from imagic4d_core.jobs.angrec import reconstitute
 from imagic4d_core.jobs.recon import recon
 from imagic4d_core.parallel import SERIAL, Comm
+from imagic4d_core.pixels.spectra import random_phases
 from imagic4d_core.rng import rng_for
 from imagic4d_core.scores import adjusted_rand_index
 from imagic4d_core.units import Frequency
@@ -63,14 +63,6 @@ class Chance:
             f"{self.null_score:.4f}, effect {self.effect:.2f}; memberships of two deals agree to {self.agreement:.3f}",
             self.statement,
         ]
-
-
-def random_phases(volume: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A volume with the Fourier amplitudes of `volume` and the phases of white noise."""
-    f = fourier.centred_rfftn(volume, 3)
-    g = fourier.centred_rfftn(rng.standard_normal(volume.shape, dtype=np.float32), 3)
-    size = np.abs(g)
-    return fourier.centred_irfftn(np.abs(f) * g / np.where(size > 0, size, 1), volume.shape).astype(np.float32)
 
 
 def chance(
@@ -169,6 +161,6 @@ def _randomise(src: str, dst: Path, seed: int, comm: Comm) -> None:
             for i in range(comm.rank, stack.objects, comm.size):
                 head = stack.headers(i * n, (i + 1) * n)
                 number = int(Poses.from_headers(head[:1]).ref3d[0])
-                volume = random_phases(stack.read_volumes(i, i + 1)[0], rng_for(seed, "chance/phases", number))
+                volume = random_phases(stack.read_volumes(i, i + 1)[0], 3, rng_for(seed, "chance/phases", number))
                 out.write_volumes(i, volume[None])
                 out.set_headers(i * n, head)

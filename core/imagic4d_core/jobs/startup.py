@@ -18,6 +18,7 @@ from imagic4d_core.io.stack import Stack, create_stack, open_stack
 from imagic4d_core.io.writer import output_paths
 from imagic4d_core.masks.shapes import soft_disc
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
+from imagic4d_core.pixels.spectra import random_phases
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.rng import rng_for
 from imagic4d_core.units import Frequency, in_pixels
@@ -153,7 +154,7 @@ def startup(
             data = np.concatenate([images.read(int(i), int(i) + 1) for i in known])
             lines, every = view.lines(data, poses.shift[known], images.path, known), np.arange(len(known))
             found = arrange(lines, every, **how, comm=comm, threads=n_threads)
-            decoys = view.lines(_random_phases(data, seed), poses.shift[known], images.path, known)
+            decoys = view.lines(random_phases(data, 2, rng_for(seed, "startup/phases")), poses.shift[known], images.path, known)
             null = arrange(decoys, every, **how, comm=comm, threads=n_threads).scores
             matrices, starts = found.poses, sorted(found.starts, reverse=True)
             after[known], scores[known] = found.poses, found.scores
@@ -210,14 +211,6 @@ def _posed(path: str, images: Stack, view: _View) -> tuple[Lines, NDArray[np.flo
         return view.lines(data, theirs.shift, others.path, np.arange(len(theirs))), theirs.matrices()
 
 
-def _random_phases(data: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Images of the same amplitudes, with phases of noise."""
-    noise = rng_for(seed, "startup/phases").standard_normal(data.shape, dtype=np.float32)
-    f, g = fourier.centred_rfftn(data, 2), fourier.centred_rfftn(noise, 2)
-    size = np.abs(g)
-    return fourier.centred_irfftn(np.abs(f) * g / np.where(size > 0, size, 1), data.shape[1:]).astype(np.float32)
-
-
 def _placed(
     images: Stack, rest: NDArray[np.int64], poses: Poses, lines: Lines, known: NDArray[np.float64], view: _View, seed: int,
     how: dict[str, Any], comm: Comm, threads: int,
@@ -227,7 +220,7 @@ def _placed(
     def one(span: tuple[int, int]) -> tuple[list[tuple[int, NDArray[np.float64], float]], list[float]]:
         some = rest[slice(*span)]
         data = np.concatenate([images.read(int(i), int(i) + 1) for i in some])
-        sets = [data] + ([_random_phases(data, seed)] if span[0] == 0 else [])
+        sets = [data] + ([random_phases(data, 2, rng_for(seed, "startup/phases"))] if span[0] == 0 else [])
         out: list[list[tuple[int, NDArray[np.float64], float]]] = []
         for kind in sets:
             here = view.lines(kind, poses.shift[some], images.path, some)

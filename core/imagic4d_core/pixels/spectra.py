@@ -42,6 +42,14 @@ def phases(data: NDArray, ndim: int) -> NDArray[np.float32]:
     return np.rad2deg(np.angle(transform(data, ndim))).astype(np.float32)
 
 
+def random_phases(data: NDArray[np.float32], ndim: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """The Fourier amplitudes of `data` over the last `ndim` axes, with the phases of white noise: float32, shape as `data`."""
+    f = fourier.centred_rfftn(data, ndim)
+    g = fourier.centred_rfftn(rng.standard_normal(data.shape, dtype=np.float32), ndim)
+    size = np.abs(g)
+    return fourier.centred_irfftn(np.abs(f) * g / np.where(size > 0, size, 1), data.shape[-ndim:]).astype(np.float32)
+
+
 def cross_correlation(first: NDArray, second: NDArray, ndim: int) -> NDArray[np.float32]:
     """Correlation coefficient for every shift, periodic; a peak at d from the centre: the first is the second moved by d.
 
