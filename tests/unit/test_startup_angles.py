@@ -106,7 +106,7 @@ def test_an_asymmetric_structure_from_nothing(tmp_path, seed):
     assert np.median(turned_by) < 8.0
 
 
-@pytest.mark.parametrize("symmetry", ["C4", "D3"])
+@pytest.mark.parametrize("symmetry", ["C4", "D3", "O"])
 def test_a_symmetric_structure_from_nothing(symmetry):
     rng, group = np.random.default_rng(7), rotations(symmetry)
     c = rng.normal(size=(5, 3))
@@ -166,6 +166,7 @@ def test_bad_input(tmp_path, im4d):
     assert "--anchors is needed" in im4d("angrec", src, out, code=2).stderr
     assert "OUT" in im4d("angrec", src, "--mode", "new", code=2).stderr
     assert "takes no --anchors" in im4d("angrec", src, out, "--mode", "new", "--anchors", src, code=2).stderr
+    assert "flip phases first" in im4d("angrec", src, out, "--mode", "new", "--weigh-ctf", code=2).stderr
     assert "needs --anchors" in im4d("angrec", src, out, "--mode", "add", code=2).stderr
     assert "without Euler angles" in im4d("angrec", src, out, "--mode", "add", "--anchors", src, code=3).stderr
     im4d("copy", src, tmp_path / "two.hed", "--loc", "1-2")

@@ -12,6 +12,7 @@ one axis and share one strong line; over sectors that arrangement is worth one l
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from typing import TypeVar
 
@@ -98,6 +99,12 @@ def _chance(tables: NDArray[np.float32], own: NDArray[np.float32]) -> float:
     return float((tables if len(tables) else own).mean(dtype=np.float64))
 
 
+@lru_cache(maxsize=4)
+def _directions(increment: float, symmetry: str) -> F64:
+    """Trial directions, made once for all placements: for T, O and I that takes far longer than a placement."""
+    return sphere.matrices(*sphere.directions(increment, symmetry))
+
+
 class Placing:
     """Search for the pose of one image from its sinogram correlations with known ones.
 
@@ -126,7 +133,7 @@ class Placing:
         self, tables: NDArray[np.float32], own: NDArray[np.float32], known: F64, increment: float
     ) -> tuple[F64, NDArray[np.float32]]:
         """Trial directions (d, 3, 3), and mean correlations (d, n) over in-plane angles."""
-        directions = sphere.matrices(*sphere.directions(increment, self.symmetry))
+        directions = _directions(increment, self.symmetry)
         out = np.empty((len(directions), own.shape[0]), np.float32)
         scan_directions(*self._lookup(tables, own, known), directions, self.least, _chance(tables, own), out)
         return directions, out

@@ -25,7 +25,7 @@ from imagic4d_core.units import Frequency, in_pixels
 
 MODES = ("new", "add")
 #: What it takes of the options of angrec.
-OPTIONS = ("mode", "anchors", "symmetry", "max_frequency", "mask_radius")
+OPTIONS = ("mode", "anchors", "symmetry", "max_frequency", "mask_radius", "weigh_ctf")
 #: Images placed or written at a time.
 BLOCK = 32
 #: Frequency up to which lines are compared when nothing is said, fraction of Nyquist.
@@ -90,6 +90,7 @@ def startup(
     amplitude_filter: float = 0.5,
     max_frequency: Frequency | None = None,
     mask_radius: float | None = None,
+    weigh_ctf: bool = False,
     seed: int = 0,
     overwrite: bool = False,
     comm: Comm = SERIAL,
@@ -115,6 +116,8 @@ def startup(
         Default 0.4 of Nyquist.
     mask_radius : float, optional
         Soft circular mask, pixels (below 1: fraction of half the box); default 0.85.
+    weigh_ctf : bool
+        Refused: lines of images with a CTF of their own do not match; phases are to be flipped first.
     seed : int
         Of the random phases.
 
@@ -124,6 +127,8 @@ def startup(
     """
     if dst is None:
         raise UsageError("--mode new and add need OUT, a file for the images with their angles")
+    if weigh_ctf:
+        raise UsageError("common lines take no weights: flip phases first (im4d ctf)")
     if mode == "add" and anchors is None:
         raise UsageError("--mode add needs --anchors, images with Euler angles")
     if mode == "new" and anchors is not None:
