@@ -16,8 +16,8 @@ import numpy as np
 
 from imagic4d_core import fourier
 from imagic4d_core.io.stack import read_stack, write_stack
-from imagic4d_core.jobs.align_refs import align_refs
-from imagic4d_core.jobs.mra import mra
+from imagic4d_core.jobs.align.align_refs import align_refs
+from imagic4d_core.jobs.align.mra import mra
 
 STAIN, CRYO = ("raw_stack_untiltstack.hed", "raw_stack_tiltstack.hed"), "atp_synthase_parts.stk"
 

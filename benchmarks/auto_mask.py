@@ -31,7 +31,7 @@ from imagic4d_core import fourier, models
 from imagic4d_core.automask.modulation import modulation, smoothed
 from imagic4d_core.automask.region import automatic_threshold, region
 from imagic4d_core.io.stack import open_stack, write_stack
-from imagic4d_core.jobs.automasking import auto_mask
+from imagic4d_core.jobs.images.automasking import auto_mask
 from imagic4d_core.pictures.png import encode_png
 from imagic4d_core.rng import rng_for
 

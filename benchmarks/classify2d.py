@@ -44,9 +44,9 @@ def main() -> None:
     asked = ask.parse_args()
     from imagic4d_core.geometry.poses import Poses
     from imagic4d_core.io.stack import open_stack
-    from imagic4d_core.jobs.classify2d import classify2d
-    from imagic4d_core.jobs.modelling import threed_test
-    from imagic4d_core.jobs.simulate import simulate
+    from imagic4d_core.jobs.align.classify2d import classify2d
+    from imagic4d_core.jobs.truth.modelling import threed_test
+    from imagic4d_core.jobs.truth.simulate import simulate
 
     first, _, last = asked.seeds.partition("-")
     for seed in range(int(first), int(last or first) + 1):

@@ -19,7 +19,7 @@ from imagic4d_core.forward import Projector
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import read_stack, write_stack
-from imagic4d_core.jobs.forward import OVERSAMPLING
+from imagic4d_core.jobs.scheme.forward import OVERSAMPLING
 from imagic4d_core.models import project, volume
 
 

@@ -21,7 +21,7 @@ from relion import cpu_here
 from imagic4d_core import fourier
 from imagic4d_core.align import references, search
 from imagic4d_core.align.moving import Maps
-from imagic4d_core.jobs.aligning import BLOCK
+from imagic4d_core.jobs.align.aligning import BLOCK
 
 
 def peak(size: int = 1024, repeats: int = 4) -> float:

@@ -27,8 +27,8 @@ from imagic4d_core.geometry.euler import random_rotations
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import open_stack, write_stack
 from imagic4d_core.io.star import read_star
-from imagic4d_core.jobs.msa_classify import msa_classify
-from imagic4d_core.jobs.msa_run import msa_run
+from imagic4d_core.jobs.msa.classify import msa_classify
+from imagic4d_core.jobs.msa.run import msa_run
 from imagic4d_core.models import project, random_family
 from imagic4d_core.msa.coordinates import read_coordinates
 from imagic4d_core.scores import adjusted_rand_index

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
-from imagic4d_core.jobs.modelling import threed_test
-from imagic4d_core.jobs.msa_run import msa_run
-from imagic4d_core.jobs.recon import recon
-from imagic4d_core.jobs.simulate import simulate
+from imagic4d_core.jobs.msa.run import msa_run
+from imagic4d_core.jobs.scheme.recon import recon
+from imagic4d_core.jobs.truth.modelling import threed_test
+from imagic4d_core.jobs.truth.simulate import simulate
 from imagic4d_core.msa.coordinates import read_coordinates
 from imagic4d_core.recon.assignment import assign
 from imagic4d_core.units import Frequency
@@ -110,7 +110,7 @@ def main() -> None:
         right = max(right, 1 - right)
         print(f"{len(c)} 3Ds of one state each: {found} factor(s) above the noise, sign of the first right in {right:.3f}")
         if a.picture:
-            from imagic4d_core.jobs.msa_plot import msa_plot
+            from imagic4d_core.jobs.msa.plot import msa_plot
 
             msa_plot(str(place / "msa"), a.picture, overwrite=True)
 

@@ -35,7 +35,7 @@ import relion as peer  # noqa: E402
 
 from imagic4d_core.geometry.poses import Poses  # noqa: E402
 from imagic4d_core.io.stack import open_stack, write_stack  # noqa: E402
-from imagic4d_core.jobs.compare import compare  # noqa: E402
+from imagic4d_core.jobs.truth.compare import compare  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 STEPS = {"classes": "4", "averages": "5", "parallel": "7", "final": "8"}

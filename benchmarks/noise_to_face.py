@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from imagic4d_core.io.stack import read_stack, write_stack
-from imagic4d_core.jobs.mra import mra
+from imagic4d_core.jobs.align.mra import mra
 from imagic4d_core.rng import rng_for
 
 RUNS = {"plain": {}, "plain, --too-far limit": {"too_far": "limit"}, "--safe": {"safe": True}}

@@ -31,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     from imagic4d_core.geometry.poses import Poses
     from imagic4d_core.io.stack import open_stack
-    from imagic4d_core.jobs.refine import refine
+    from imagic4d_core.jobs.scheme.refine import refine
     from imagic4d_core.scores import adjusted_rand_index
 
     path = Path(args.out)

@@ -19,8 +19,8 @@ from imagic4d_core.fsc import shell_curves
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack
-from imagic4d_core.jobs.modelling import threed_test
-from imagic4d_core.jobs.simulate import simulate
+from imagic4d_core.jobs.truth.modelling import threed_test
+from imagic4d_core.jobs.truth.simulate import simulate
 
 
 def volume(path: Path) -> np.ndarray:

@@ -31,7 +31,7 @@ import relion as peer
 
 from imagic4d_core.io.stack import read_stack, write_stack
 from imagic4d_core.io.star import read_star
-from imagic4d_core.jobs.compare import compare
+from imagic4d_core.jobs.truth.compare import compare
 from imagic4d_core.models import read_models
 
 BOX, PIXEL, SETS = 64, 4.0, 3

@@ -49,10 +49,10 @@ TITLES = {
 
 def one(case: str, seed: int, leave_out: bool, keep: str | None) -> dict:
     """Make data, refine, score."""
-    from imagic4d_core.jobs.compare import compare
-    from imagic4d_core.jobs.modelling import threed_test
-    from imagic4d_core.jobs.refine import refine
-    from imagic4d_core.jobs.simulate import simulate
+    from imagic4d_core.jobs.scheme.refine import refine
+    from imagic4d_core.jobs.truth.compare import compare
+    from imagic4d_core.jobs.truth.modelling import threed_test
+    from imagic4d_core.jobs.truth.simulate import simulate
 
     true, asked, how = CASES[case]
     folder = Path(tempfile.mkdtemp(prefix=f"im4d_{case}_{seed}_"))
@@ -87,7 +87,7 @@ def one(case: str, seed: int, leave_out: bool, keep: str | None) -> dict:
             complete = len(fsc) == true and min(fsc) >= 0.6
             out["success"] = bool(c["ari"] >= 0.95 and c["pose_error"]["median"] <= 3.0 and complete)
         if keep and not out["success"]:
-            from imagic4d_core.jobs.reporting import report
+            from imagic4d_core.jobs.report.reporting import report
 
             truth = {"truth": str(folder / "known.hed"), "truth_volumes": str(folder / "truth.hed")}
             given = {} if how.get("noise_only") else truth

@@ -38,6 +38,6 @@ def cli(run: Run, src: str, references: str, dst: str, **settings: Any) -> None:
 
     See also: mra, align-refs, forward, recon.
     """
-    from imagic4d_core.jobs.align_parallel import align_parallel
+    from imagic4d_core.jobs.align.align_parallel import align_parallel
 
     run.report(align_parallel(src, references, dst, **settings, **run.job_kwargs()))

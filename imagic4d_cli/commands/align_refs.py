@@ -36,6 +36,6 @@ def cli(run: Run, src: str, dst: str, **settings: Any) -> None:
 
     See also: mra, align-parallel.
     """
-    from imagic4d_core.jobs.align_refs import align_refs
+    from imagic4d_core.jobs.align.align_refs import align_refs
 
     run.report(align_refs(src, dst, **settings, **run.job_kwargs()))

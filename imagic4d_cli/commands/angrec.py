@@ -67,7 +67,7 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
 
     See also: forward, recon, refine.
     """
-    from imagic4d_core.jobs import angrec, startup
+    from imagic4d_core.jobs.scheme import angrec, startup
 
     kwargs = run.job_kwargs() | {"increment": increment or 5.0}
     if settings["mode"] in startup.MODES:

@@ -36,6 +36,6 @@ def cli(run: Run, srcs: tuple[str, ...], dst: str, unit: str) -> None:
 
     [volumes] See also: append, threed-copy.
     """
-    from imagic4d_core.jobs.appending import append
+    from imagic4d_core.jobs.files.appending import append
 
     run.report(append(srcs, dst, unit=unit, **run.job_kwargs()))

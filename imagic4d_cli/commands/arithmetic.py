@@ -60,6 +60,6 @@ def cli(run: Run, src: str, dst: str, unit: str, **settings: Any) -> None:
 
     [volumes] See also: arithmetic, filter.
     """
-    from imagic4d_core.jobs.arithmetic import arithmetic
+    from imagic4d_core.jobs.images.arithmetic import arithmetic
 
     run.report(arithmetic(src, dst, unit=unit, **settings, **run.job_kwargs()))

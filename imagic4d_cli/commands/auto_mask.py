@@ -56,6 +56,6 @@ def cli(run: Run, src: str, dst: str, fill_holes: bool, **settings: Any) -> None
 
     See also: threed-arithmetic, fsc, recon, show.
     """
-    from imagic4d_core.jobs.automasking import auto_mask
+    from imagic4d_core.jobs.images.automasking import auto_mask
 
     run.report(auto_mask(src, dst, fill=fill_holes, **settings, **run.job_kwargs()))

@@ -54,7 +54,7 @@ def cli(
 
     [volumes] See also: blow-up, threed-cut.
     """
-    from imagic4d_core.jobs.zooming import blow_up
+    from imagic4d_core.jobs.images.zooming import blow_up
 
     run.report(
         blow_up(

@@ -52,7 +52,7 @@ def cli(run: Run, src: str, dst: str, rounds: int, max_shift: float | None, unit
 
     [volumes] See also: center, threed-rotate.
     """
-    from imagic4d_core.jobs.centring import centre
+    from imagic4d_core.jobs.images.centring import centre
 
     most = 0.2 if max_shift is None else max_shift
     run.report(centre(src, dst, unit=unit, iterations=rounds, max_shift=most, **given, **run.job_kwargs()))

@@ -32,7 +32,7 @@ def cli(run: Run, src: str, increment: float | None, max_shift: float | None, **
 
     See also: refine, angrec.
     """
-    from imagic4d_core.jobs.chance import chance
+    from imagic4d_core.jobs.scheme.chance import chance
 
     shift = 0.4 if max_shift is None else max_shift
     found = chance(src, increment=increment or 15.0, max_shift=shift, **settings, **run.job_kwargs())

@@ -46,7 +46,7 @@ def cli(run: Run, src: str, rundir: str, classes: tuple[float, ...] | None, **se
     See also: mra, msa run, msa classify, msa sum, header takeover, refine.
     """
     from imagic4d_core.errors import UsageError
-    from imagic4d_core.jobs.classify2d import classify2d
+    from imagic4d_core.jobs.align.classify2d import classify2d
 
     if not settings["resume"]:
         if classes is None or len(classes) != 1 or classes[0] != int(classes[0]):

@@ -39,7 +39,7 @@ def cli(run: Run, found_volumes: str | None, **settings: Any) -> None:
 
     See also: simulate, fsc, refine.
     """
-    from imagic4d_core.jobs.compare import compare
+    from imagic4d_core.jobs.truth.compare import compare
 
     result = compare(**settings, volumes=found_volumes, **run.job_kwargs())
     run.report(result, ok=result is None or result.ok)

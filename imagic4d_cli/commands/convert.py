@@ -56,7 +56,7 @@ def cli(run: Run, src: str, dst: str, loc: Any, poses: str | None, template: str
 
     See also: copy, info, validate.
     """
-    from imagic4d_core.jobs.converting import convert, convert_list
+    from imagic4d_core.jobs.files.converting import convert, convert_list
 
     settings["type"] = settings.pop("type_")
     if template:

@@ -40,6 +40,6 @@ def cli(run: Run, src: str, dst: str, loc: Any, unit: str) -> None:
 
     [volumes] See also: copy, convert, info.
     """
-    from imagic4d_core.jobs.copying import copy, copy_volumes
+    from imagic4d_core.jobs.files.copying import copy, copy_volumes
 
     run.report((copy if unit == "images" else copy_volumes)(src, dst, loc=loc, **run.job_kwargs()))

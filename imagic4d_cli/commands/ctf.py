@@ -46,6 +46,6 @@ def cli(run: Run, src: str, dst: str, **settings: Any) -> None:
 
     See also: simulate, mra, filter.
     """
-    from imagic4d_core.jobs.ctf import ctf_correct
+    from imagic4d_core.jobs.images.ctf import ctf_correct
 
     run.report(ctf_correct(src, dst, **settings, **run.job_kwargs()))

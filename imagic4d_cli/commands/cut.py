@@ -51,7 +51,7 @@ def cli(
 
     [volumes] See also: cut, threed-blowup.
     """
-    from imagic4d_core.jobs.cutting import cut
+    from imagic4d_core.jobs.images.cutting import cut
 
     run.report(
         cut(src, dst, unit=unit, loc=loc, box=box, at=at, coordinates=coordinates, fill=fill, border=border, **run.job_kwargs())

@@ -50,7 +50,7 @@ def cli(run: Run, src: str, dst: str, operation: str, **settings: Any) -> None:
 
     See also: copy, threed-copy, header show.
     """
-    from imagic4d_core.jobs.selecting import excopy
+    from imagic4d_core.jobs.files.selecting import excopy
 
     seed = run.seed if operation == "randex" else None
     run.report(excopy(src, dst, operation=operation, seed=seed, **settings, **run.job_kwargs("overwrite", "progress")))

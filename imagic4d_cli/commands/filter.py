@@ -58,6 +58,6 @@ def cli(run: Run, src: str, dst: str, **settings: Any) -> None:
 
     See also: fsc, prepare.
     """
-    from imagic4d_core.jobs.filtering import filter_file
+    from imagic4d_core.jobs.images.filtering import filter_file
 
     run.report(filter_file(src, dst, **settings, **run.job_kwargs()))

@@ -42,7 +42,7 @@ def cli(run: Run, src: str, dst: str, increment: float | None, **settings: Any) 
 
     See also: angrec, recon.
     """
-    from imagic4d_core.jobs.forward import forward
+    from imagic4d_core.jobs.scheme.forward import forward
 
     if settings["angles_from"] and settings["directions"] == "asym-triangle":
         settings["directions"] = "header"

@@ -38,6 +38,6 @@ def cli(run: Run, a: str, b: str, **settings: Any) -> None:
 
     See also: compare, refine, plot.
     """
-    from imagic4d_core.jobs.fsc import fsc
+    from imagic4d_core.jobs.scheme.fsc import fsc
 
     run.report(fsc(a, b, **settings, **run.job_kwargs()))

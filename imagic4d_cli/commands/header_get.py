@@ -27,6 +27,6 @@ def cli(run: Run, src: str, words: tuple[str, ...], loc: Any, what: str | None) 
 
     See also: header show, header set.
     """
-    from imagic4d_core.jobs.headers import show
+    from imagic4d_core.jobs.files.headers import show
 
     run.report(show(src, words=words, loc=loc, what=what, bare=True))

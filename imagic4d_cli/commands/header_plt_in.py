@@ -32,6 +32,6 @@ def cli(run: Run, src: str, plt: str, dst: str | None, loc: Any, what: str | Non
 
     See also: header plt-out, header set.
     """
-    from imagic4d_core.jobs.header_plt import plt_in
+    from imagic4d_core.jobs.files.header_plt import plt_in
 
     run.report(plt_in(src, plt, dst, loc=loc, what=what, **settings, **run.job_kwargs("overwrite")))

@@ -32,6 +32,6 @@ def cli(run: Run, src: str, plt: str, loc: Any, what: str | None, **settings: An
 
     See also: header plt-in, header show, excopy.
     """
-    from imagic4d_core.jobs.header_plt import plt_out
+    from imagic4d_core.jobs.files.header_plt import plt_out
 
     run.report(plt_out(src, plt, loc=loc, what=what, **settings, **run.job_kwargs("overwrite")))

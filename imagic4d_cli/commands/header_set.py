@@ -35,6 +35,6 @@ def cli(run: Run, src: str, dst: str | None, assignments: tuple[str, ...], loc: 
 
     See also: header show, header wipe, header plt-in.
     """
-    from imagic4d_core.jobs.headers import set_headers
+    from imagic4d_core.jobs.files.headers import set_headers
 
     run.report(set_headers(src, dst, assignments=assignments, loc=loc, what=what, **run.job_kwargs("overwrite")))

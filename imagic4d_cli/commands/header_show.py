@@ -31,6 +31,6 @@ def cli(run: Run, src: str, words: tuple[str, ...], loc: Any, what: str | None) 
 
     See also: header get, header set, header plt-out, info.
     """
-    from imagic4d_core.jobs.headers import show
+    from imagic4d_core.jobs.files.headers import show
 
     run.report(show(src, words=words, loc=loc, what=what))

@@ -54,6 +54,6 @@ def cli(run: Run, src: str, poses_from: str, dst: str | None, **settings: Any) -
 
     See also: angrec, recon, header show, excopy.
     """
-    from imagic4d_core.jobs.takeover import takeover
+    from imagic4d_core.jobs.scheme.takeover import takeover
 
     run.report(takeover(src, poses_from, dst, **settings, **run.job_kwargs("overwrite")))

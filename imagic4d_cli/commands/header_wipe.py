@@ -31,6 +31,6 @@ def cli(run: Run, src: str, dst: str | None, words: tuple[str, ...], loc: Any, w
 
     See also: header set, header show.
     """
-    from imagic4d_core.jobs.headers import wipe_headers
+    from imagic4d_core.jobs.files.headers import wipe_headers
 
     run.report(wipe_headers(src, dst, words=words, loc=loc, what=what, **run.job_kwargs("overwrite")))

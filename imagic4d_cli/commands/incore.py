@@ -62,6 +62,6 @@ def cli(run: Run, src: str, dst: str | None, unit: str, **settings: Any) -> None
 
     [volumes] See also: incore, threed-two-volumes, filter.
     """
-    from imagic4d_core.jobs.incore import menu
+    from imagic4d_core.jobs.images.incore import menu
 
     run.report(menu(src, dst, unit=unit, **settings, **run.job_kwargs()))

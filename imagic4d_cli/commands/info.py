@@ -28,6 +28,6 @@ def cli(run: Run, srcs: tuple[str, ...], loc: Any, statistics: bool) -> None:
 
     See also: validate, convert, show.
     """
-    from imagic4d_core.jobs.inspecting import info
+    from imagic4d_core.jobs.files.inspecting import info
 
     run.report(info(srcs, loc=loc, statistics=statistics, **run.job_kwargs("progress")))

@@ -28,7 +28,7 @@ def cli(run: Run, before: str, after: str, halves_before: str | None, halves_aft
 
     See also: refine.
     """
-    from imagic4d_core.jobs.moves import moves
+    from imagic4d_core.jobs.scheme.moves import moves
 
     found = moves(before, after, halves_before=halves_before, halves_after=halves_after)
     run.report(found, ok=found.converged or not check)

@@ -56,6 +56,6 @@ def cli(run: Run, src: str, references: str, dst: str, **settings: Any) -> None:
 
     See also: align-parallel, align-refs, forward.
     """
-    from imagic4d_core.jobs.mra import mra
+    from imagic4d_core.jobs.align.mra import mra
 
     run.report(mra(src, references, dst, **settings, **run.job_kwargs()))

@@ -43,6 +43,6 @@ def cli(run: Run, src: str, root: str, **settings: Any) -> None:
 
     See also: msa run, msa sum, header takeover.
     """
-    from imagic4d_core.jobs.msa_classify import msa_classify
+    from imagic4d_core.jobs.msa.classify import msa_classify
 
     run.report(msa_classify(src, root, **settings, **run.job_kwargs()))

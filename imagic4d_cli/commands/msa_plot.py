@@ -41,7 +41,7 @@ def cli(
     See also: msa run, msa classify, show, plot.
     """
     from imagic4d_cli.terminal import drawing
-    from imagic4d_core.jobs.msa_plot import msa_plot
+    from imagic4d_core.jobs.msa.plot import msa_plot
 
     how = drawing(text, colour, dst)
     run.report(msa_plot(src, dst, what=kind, axes=axes, classes=cut, **how, **run.job_kwargs()))

@@ -52,6 +52,6 @@ def cli(run: Run, src: str, root: str, images_out: str | None, **settings: Any) 
 
     See also: msa classify, msa sum.
     """
-    from imagic4d_core.jobs.msa_run import msa_run
+    from imagic4d_core.jobs.msa.run import msa_run
 
     run.report(msa_run(src, root, images_out, **settings, **run.job_kwargs()))

@@ -40,6 +40,6 @@ def cli(run: Run, src: str, classes: str, dst: str, **settings: Any) -> None:
 
     See also: msa classify, angrec, fsc, header takeover.
     """
-    from imagic4d_core.jobs.msa_sum import msa_sum
+    from imagic4d_core.jobs.msa.sum import msa_sum
 
     run.report(msa_sum(src, classes, dst, **settings, **run.job_kwargs()))

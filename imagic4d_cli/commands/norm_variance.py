@@ -54,6 +54,6 @@ def cli(run: Run, src: str, dst: str, unit: str, **settings: Any) -> None:
 
     [volumes] See also: norm-variance, threed-arithmetic.
     """
-    from imagic4d_core.jobs.norm_variance import norm_variance
+    from imagic4d_core.jobs.images.norm_variance import norm_variance
 
     run.report(norm_variance(src, dst, unit=unit, **settings, **run.job_kwargs()))

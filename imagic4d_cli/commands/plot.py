@@ -49,6 +49,6 @@ def cli(run: Run, src: str, dst: str | None, kind: str, loc, text: bool, colour:
     See also: report, show, fsc, msa plot, angrec.
     """
     from imagic4d_cli.terminal import drawing
-    from imagic4d_core.jobs.plotting import plot
+    from imagic4d_core.jobs.report.plotting import plot
 
     run.report(plot(src, dst, what=kind, locations=loc, **settings, **drawing(text, colour, dst), **run.job_kwargs()))

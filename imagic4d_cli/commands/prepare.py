@@ -33,6 +33,6 @@ def cli(run: Run, src: str, dst: str, max_shift: float | None, **settings: Any) 
 
     See also: refine.
     """
-    from imagic4d_core.jobs.prepare import prepare
+    from imagic4d_core.jobs.images.prepare import prepare
 
     run.report(prepare(src, dst, max_shift=0.4 if max_shift is None else max_shift, **settings, **run.job_kwargs()))

@@ -53,7 +53,7 @@ def cli(run: Run, src: str, rundir: str, volumes: int | None, script: bool, **se
     See also: angrec, recon, report, compare.
     """
     from imagic4d_core.errors import UsageError
-    from imagic4d_core.jobs import refine as job
+    from imagic4d_core.jobs.scheme import refine as job
 
     if volumes is None and not settings["resume"] and settings["start"] == "random":
         raise UsageError("--volumes K is needed: how many 3Ds are wanted")

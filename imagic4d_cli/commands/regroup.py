@@ -39,7 +39,7 @@ def cli(
     See also: angrec, recon, refine.
     """
     from imagic4d_core.errors import UsageError
-    from imagic4d_core.jobs.regroup import regroup
+    from imagic4d_core.jobs.scheme.regroup import regroup
 
     if volumes is None:
         raise UsageError("--volumes K is needed: how many 3Ds are to be left")

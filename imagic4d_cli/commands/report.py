@@ -29,6 +29,6 @@ def cli(run: Run, rundir: str, truth: str | None, truth_volumes: str | None, out
 
     See also: refine, compare, plot, show.
     """
-    from imagic4d_core.jobs.reporting import report
+    from imagic4d_core.jobs.report.reporting import report
 
     run.report(report(rundir, truth=truth, truth_volumes=truth_volumes, output=output, **run.job_kwargs()))

@@ -61,7 +61,7 @@ def cli(
 
     [volumes] See also: rotate, threed-center.
     """
-    from imagic4d_core.jobs.rotating import rotate
+    from imagic4d_core.jobs.images.rotating import rotate
 
     run.report(
         rotate(

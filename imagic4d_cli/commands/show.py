@@ -37,7 +37,7 @@ def cli(run: Run, src: str, output: str | None, loc, kind: str, text: bool, colo
     See also: plot, report, info.
     """
     from imagic4d_cli.terminal import drawing
-    from imagic4d_core.jobs.showing import show
+    from imagic4d_core.jobs.report.showing import show
 
     how = drawing(text, colour, output)
     run.report(show(src, output, locations=loc, what=kind, **settings, **how, **run.job_kwargs()))

@@ -49,6 +49,6 @@ def cli(run: Run, volumes: str, output: str, **settings: Any) -> None:
 
     See also: threed-test, compare, forward.
     """
-    from imagic4d_core.jobs.simulate import simulate
+    from imagic4d_core.jobs.truth.simulate import simulate
 
     run.report(simulate(volumes, output, **settings, **run.job_kwargs()))

@@ -64,7 +64,7 @@ def cli(run: Run, dst: str, unit: str, **settings: Any) -> None:
 
     [volumes] See also: test-image, simulate, compare, fsc.
     """
-    from imagic4d_core.jobs.test_patterns import make_test
+    from imagic4d_core.jobs.images.test_patterns import make_test
 
     kwargs = run.job_kwargs("overwrite", "comm", "threads", "progress")
     run.report(make_test(dst, unit=unit, seed=lambda: run.seed, **settings, **kwargs))

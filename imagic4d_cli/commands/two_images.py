@@ -51,6 +51,6 @@ def cli(run: Run, first: str, second: str, dst: str | None, unit: str, **setting
 
     [volumes] See also: two-images, threed-arithmetic, fsc.
     """
-    from imagic4d_core.jobs.two_images import two_images
+    from imagic4d_core.jobs.images.two_images import two_images
 
     run.report(two_images(first, second, dst, unit=unit, **settings, **run.job_kwargs()))

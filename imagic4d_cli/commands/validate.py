@@ -25,7 +25,7 @@ def cli(run: Run, srcs: tuple[str, ...], densities: bool) -> None:
 
     See also: info, copy.
     """
-    from imagic4d_core.jobs.inspecting import validate
+    from imagic4d_core.jobs.files.inspecting import validate
 
     summary = validate(srcs, densities=densities, **run.job_kwargs("progress"))
     run.report(summary, ok=summary.valid)

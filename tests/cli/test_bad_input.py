@@ -39,7 +39,8 @@ WRITING = [name for name in COMMANDS if any("{out}" in a for a in WORKING[name])
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
     """Two small 3Ds, images of them, anchors; made once."""
-    from imagic4d_core.jobs import forward, modelling, simulate
+    from imagic4d_core.jobs.scheme import forward
+    from imagic4d_core.jobs.truth import modelling, simulate
 
     folder = tmp_path_factory.mktemp("material")
     modelling.threed_test(folder / "volumes.hed", number=2, size=24, seed=1)

@@ -8,9 +8,9 @@ import pytest
 from scipy import ndimage
 
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
-from imagic4d_core.jobs.classify2d import classify2d
-from imagic4d_core.jobs.modelling import threed_test
-from imagic4d_core.jobs.simulate import simulate
+from imagic4d_core.jobs.align.classify2d import classify2d
+from imagic4d_core.jobs.truth.modelling import threed_test
+from imagic4d_core.jobs.truth.simulate import simulate
 
 RESULTS = ("averages.hed", "averages.img", "images.hed", "images.img", "summary.json", "journal.jsonl", "report.html")
 

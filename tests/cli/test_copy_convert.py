@@ -254,7 +254,7 @@ def test_read_only_folder(images, tmp_path):
     code = f"""
 import os, sys
 from imagic4d_core.errors import OutputError
-import imagic4d_core.jobs.copying as jobs
+import imagic4d_core.jobs.files.copying as jobs
 os.chdir({str(tmp_path)!r})
 if os.geteuid() == 0:
     os.setuid(65534)
@@ -280,7 +280,7 @@ sys.exit(3)
 LIMITED = """
 import resource, sys
 import mrcfile.dtypes, gemmi
-import imagic4d_core.jobs.copying, imagic4d_cli.main as main
+import imagic4d_core.jobs.files.copying, imagic4d_cli.main as main
 size = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize"))
 limit = size + {extra}
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -14,7 +14,7 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
 from imagic4d_core.io.star import read_star
-from imagic4d_core.jobs.copying import copy
+from imagic4d_core.jobs.files.copying import copy
 
 
 def posed(path, count=6, shape=(8, 10), pixel_size=2.0, **words):

@@ -11,7 +11,7 @@ from imagic_files import TYPES, pattern, write_pair
 
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
-from imagic4d_core.jobs.selecting import excopy
+from imagic4d_core.jobs.files.selecting import excopy
 
 N = 12
 

@@ -542,8 +542,8 @@ import resource, sys
 import mrcfile.dtypes, gemmi, scipy.fft
 import imagic4d_core.resample.warm as warm
 warm.warmup()
-import imagic4d_core.jobs.rotating, imagic4d_core.jobs.cutting, imagic4d_core.jobs.centring, imagic4d_core.jobs.zooming
-import imagic4d_core.jobs.appending, imagic4d_cli.main as main
+from imagic4d_core.jobs.images import rotating, cutting, centring, zooming
+import imagic4d_core.jobs.files.appending, imagic4d_cli.main as main
 size = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize"))
 limit = size + {extra}
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -6,7 +6,7 @@ import pytest
 from imagic_files import pattern, write_pair
 
 from imagic4d_core.io.stack import write_stack
-from imagic4d_core.jobs.inspecting import FINDINGS
+from imagic4d_core.jobs.files.inspecting import FINDINGS
 
 
 def codes(done):

@@ -13,8 +13,8 @@ from oracle.classes import class_averages
 from imagic4d_core.io.cls import read_cls, write_cls
 from imagic4d_core.io.plt import read_plt
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
-from imagic4d_core.jobs import msa_sum as job
-from imagic4d_core.jobs.msa_classify import msa_classify
+from imagic4d_core.jobs.msa import sum as job
+from imagic4d_core.jobs.msa.classify import msa_classify
 
 
 @pytest.fixture

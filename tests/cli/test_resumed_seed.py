@@ -2,8 +2,8 @@
 
 import pytest
 
-import imagic4d_core.jobs.classify2d as classify_job
-import imagic4d_core.jobs.refine as refine_job
+import imagic4d_core.jobs.align.classify2d as classify_job
+import imagic4d_core.jobs.scheme.refine as refine_job
 
 
 @pytest.mark.parametrize("name", ["refine", "classify2d"])

@@ -18,8 +18,8 @@ from imagic4d_core.rng import rng_for
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Three structures of box 32, and 90 images of them with their truth beside."""
-    from imagic4d_core.jobs.modelling import threed_test
-    from imagic4d_core.jobs.simulate import simulate
+    from imagic4d_core.jobs.truth.modelling import threed_test
+    from imagic4d_core.jobs.truth.simulate import simulate
 
     folder = tmp_path_factory.mktemp("world")
     threed_test(folder / "true.hed", number=3, size=32, seed=3)

@@ -28,7 +28,7 @@ def start(folder: Path, *args: str) -> subprocess.Popen:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """Folder with images.hed and straight/run."""
-    from imagic4d_core.jobs import modelling, simulate
+    from imagic4d_core.jobs.truth import modelling, simulate
 
     folder = tmp_path_factory.mktemp("refine")
     modelling.threed_test(folder / "v.hed", number=2, size=24, seed=1)

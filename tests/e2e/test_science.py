@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from imagic4d_core.io.stack import write_stack
-from imagic4d_core.jobs.compare import compare
-from imagic4d_core.jobs.modelling import threed_test
-from imagic4d_core.jobs.refine import refine
-from imagic4d_core.jobs.simulate import simulate
+from imagic4d_core.jobs.scheme.refine import refine
+from imagic4d_core.jobs.truth.compare import compare
+from imagic4d_core.jobs.truth.modelling import threed_test
+from imagic4d_core.jobs.truth.simulate import simulate
 from imagic4d_core.rng import rng_for
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,8 @@ NAMES = [name for name in COMMANDS if name.split()[0] in registry.TABLE]
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
     """Two small 3Ds, images of them, anchors; made once."""
-    from imagic4d_core.jobs import forward, modelling, simulate
+    from imagic4d_core.jobs.scheme import forward
+    from imagic4d_core.jobs.truth import modelling, simulate
 
     folder = tmp_path_factory.mktemp("material")
     modelling.threed_test(folder / "volumes.hed", number=2, size=24, seed=1)

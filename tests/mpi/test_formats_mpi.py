@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from imagic4d_core.jobs import modelling, simulate
+from imagic4d_core.jobs.truth import modelling, simulate
 
 pytestmark = pytest.mark.mpi
 

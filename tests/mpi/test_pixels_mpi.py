@@ -12,7 +12,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from imagic4d_core import parallel
-from imagic4d_core.jobs import arithmetic, filtering, incore, measuring, norm_variance, operating, test_patterns, two_images
+from imagic4d_core.jobs.images import arithmetic, filtering, incore, measuring
+from imagic4d_core.jobs.images import norm_variance, operating, test_patterns, two_images
 
 operating.BLOCK_BYTES = 4096
 test_patterns.BLOCK_BYTES = 4096

@@ -7,7 +7,7 @@ pytestmark = pytest.mark.mpi
 
 
 def test_same_bytes_for_1_2_and_3_ranks(mpiexec, tmp_path):
-    from imagic4d_core.jobs.modelling import threed_test
+    from imagic4d_core.jobs.truth.modelling import threed_test
 
     threed_test(tmp_path / "v.hed", number=2, size=16, seed=1)
     for ranks in (1, 2, 3):

@@ -12,7 +12,7 @@ from imagic4d_core.automask.modulation import background, frequency_of, modulati
 from imagic4d_core.automask.region import automatic_threshold, region, soft_mask, threshold_for
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import read_stack, write_stack
-from imagic4d_core.jobs.automasking import auto_mask
+from imagic4d_core.jobs.images.automasking import auto_mask
 from imagic4d_core.rng import rng_for
 
 

@@ -8,10 +8,10 @@ from imagic4d_core.ctf.transfer import ctf, frequency_grid
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
-from imagic4d_core.jobs.ctf import ctf_correct
-from imagic4d_core.jobs.forward import forward
-from imagic4d_core.jobs.modelling import threed_test
-from imagic4d_core.jobs.simulate import simulate
+from imagic4d_core.jobs.images.ctf import ctf_correct
+from imagic4d_core.jobs.scheme.forward import forward
+from imagic4d_core.jobs.truth.modelling import threed_test
+from imagic4d_core.jobs.truth.simulate import simulate
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from imagic4d_core.geometry.euler import angular_distance
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, read_stack
-from imagic4d_core.jobs.angrec import reconstitute
-from imagic4d_core.jobs.ctf import ctf_correct
-from imagic4d_core.jobs.modelling import threed_test
-from imagic4d_core.jobs.recon import recon
-from imagic4d_core.jobs.simulate import simulate
+from imagic4d_core.jobs.images.ctf import ctf_correct
+from imagic4d_core.jobs.scheme.angrec import reconstitute
+from imagic4d_core.jobs.scheme.recon import recon
+from imagic4d_core.jobs.truth.modelling import threed_test
+from imagic4d_core.jobs.truth.simulate import simulate
 from imagic4d_core.units import Frequency
 
 BOX = 40

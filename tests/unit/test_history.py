@@ -6,7 +6,7 @@ from imagic_files import pattern
 from imagic4d_core import __version__
 from imagic4d_core.io.header import add_history, blank_headers
 from imagic4d_core.io.stack import create_stack, read_stack, write_stack
-from imagic4d_core.jobs.copying import copy
+from imagic4d_core.jobs.files.copying import copy
 
 
 def lines(h):

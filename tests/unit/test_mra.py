@@ -10,9 +10,9 @@ from imagic4d_core.geometry.euler import angular_distance, random_rotations
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import TAG, blank_headers
 from imagic4d_core.io.stack import read_stack, write_stack
-from imagic4d_core.jobs.align_parallel import align_parallel
-from imagic4d_core.jobs.align_refs import align_refs
-from imagic4d_core.jobs.mra import mra
+from imagic4d_core.jobs.align.align_parallel import align_parallel
+from imagic4d_core.jobs.align.align_refs import align_refs
+from imagic4d_core.jobs.align.mra import mra
 
 BOX, N, KINDS = 32, 36, 3
 
@@ -133,7 +133,7 @@ def test_inactive_images_and_locations(data, tmp_path):
 
 
 def test_many_references_in_small_banks(data, tmp_path, monkeypatch):
-    from imagic4d_core.jobs import mra_work
+    from imagic4d_core.jobs.align import mra_work
 
     d, *_ = data
     mra(d / "images.hed", d / "refs.hed", tmp_path / "a.hed", max_shift=5.0)
@@ -145,9 +145,9 @@ def test_many_references_in_small_banks(data, tmp_path, monkeypatch):
 
 
 def test_weighing_by_the_ctf(tmp_path):
-    from imagic4d_core.jobs.forward import forward
-    from imagic4d_core.jobs.modelling import threed_test
-    from imagic4d_core.jobs.simulate import simulate
+    from imagic4d_core.jobs.scheme.forward import forward
+    from imagic4d_core.jobs.truth.modelling import threed_test
+    from imagic4d_core.jobs.truth.simulate import simulate
 
     threed_test(tmp_path / "v.hed", number=1, size=32, seed=3)
     simulate(tmp_path / "v.hed", tmp_path / "i.hed", images=24, ctf=True, snr=0.03, seed=1, truth=tmp_path / "t.hed")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from imagic4d_core.io.stack import write_stack
-from imagic4d_core.jobs.msa_run import msa_run
+from imagic4d_core.jobs.msa.run import msa_run
 from imagic4d_core.msa import eigen, solve
 from imagic4d_core.msa.noise import noise_edge
 from imagic4d_core.msa.sums import CrossProducts, ExactSum, quantum_for

@@ -11,7 +11,7 @@ from oracle.msa import msa
 from imagic4d_core.errors import InputError, MismatchError, OutputError, UsageError
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
-from imagic4d_core.jobs.msa_run import msa_run
+from imagic4d_core.jobs.msa.run import msa_run
 from imagic4d_core.msa import model, rows, solve
 from imagic4d_core.msa.coordinates import active, read_coordinates, records_for
 from imagic4d_core.parallel import SERIAL

@@ -12,7 +12,7 @@ from fake_run import fake_run, write_rundir
 
 from imagic4d_core.errors import InputError, MismatchError, OutputError
 from imagic4d_core.io.stack import write_stack
-from imagic4d_core.jobs.reporting import read_journal, read_run, report
+from imagic4d_core.jobs.report.reporting import read_journal, read_run, report
 from imagic4d_core.pictures.page import html_document, report_page, table
 
 SECTIONS = ("volumes", "fsc", "convergence", "orientations", "examples", "confidence", "events", "settings")

@@ -14,7 +14,7 @@ from imagic4d_core.io.cls import write_cls
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
 from imagic4d_core.io.words import own_words
-from imagic4d_core.jobs.takeover import takeover
+from imagic4d_core.jobs.scheme.takeover import takeover
 from imagic4d_core.resample.move import move, reflect
 from imagic4d_core.rng import rng_for
 

@@ -13,7 +13,7 @@ from imagic4d_core.io.locations import split_spec
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.star import sidecar
 from imagic4d_core.io.writer import output_format, output_paths
-from imagic4d_core.jobs.copying import shape_text
+from imagic4d_core.jobs.files.copying import shape_text
 
 #: Fate of an output file -> words for people.
 _FATES = {

@@ -1,0 +1,1 @@
+"""Alignment in the plane, and class averages from it."""

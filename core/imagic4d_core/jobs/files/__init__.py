@@ -1,0 +1,1 @@
+"""Files as they are: copied, appended, converted, selected from, inspected; their headers."""

@@ -1,0 +1,382 @@
+"""What is in a file (`info`), and whether it keeps the rules of its format (`validate`)."""
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagic4d_core.errors import InputError
+from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io import header as hdr
+from imagic4d_core.io.imagic import pair_of
+from imagic4d_core.io.layout import read_into
+from imagic4d_core.io.locations import Locations, format_locations, split_spec
+from imagic4d_core.io.stack import Stack, open_stack
+from imagic4d_core.jobs.files.copying import Progress, shape_text
+
+_HEADERS = 8192
+
+#: Everything `validate` can find: code -> (severity, what it means). Errors make a file invalid, warnings do not.
+FINDINGS: dict[str, tuple[str, str]] = {
+    "unreadable": ("error", "the file cannot be opened: half of a pair missing, truncated, empty, words that contradict sizes"),
+    "finite": ("error", "densities that are NaN or infinite"),
+    "counts": ("error", "word 2 (images that follow) or words 61 and 62 (sections, objects) disagree with the sizes"),
+    "numbers": ("error", "word 1 does not count 1, 2, 3 ..."),
+    "records": ("error", "word 4 (header records per image) is wrong, or there is one header per volume, not per section"),
+    "size": ("error", "words 13 to 15 (lines, pixels, type) differ between headers of one file"),
+    "stamp": ("error", "word 69 (machine stamp) is not set"),
+    "running": ("error", "word 3 (error code) is not 0: the program that wrote the file did not finish"),
+    "old": ("warning", "header layout of IMAGIC-5: words that changed meaning since are not used"),
+    "version": ("warning", "word 68 (format version) is not a date"),
+    "date": ("warning", "words 5 to 10 (creation time) are not a month, day, year and time of day"),
+    "bytes": ("warning", "word 11 is not the size of an image in bytes"),
+    "statistics": ("warning", "mean, standard deviation, maximum or minimum in the header are not those of the densities"),
+    "flat": ("warning", "images without contrast"),
+    "mrc-stamp": ("error", "MRC: no 'MAP ' or machine stamp"),
+    "mrc-cell": ("warning", "MRC: no usable pixel size in the header"),
+    "mrc-group": ("warning", "MRC: space group and sampling do not say whether these are images, a volume or several"),
+    "mrc-length": ("warning", "MRC: the file is longer than its header says"),
+    "star": ("warning", "the STAR file beside an MRC file cannot be used"),
+}
+
+
+@dataclass
+class Info:
+    """What is in one file; `n_lines` is the number of lines of an image."""
+
+    file: str
+    format: str
+    objects: int
+    sections: int
+    n_lines: int
+    pixels: int
+    type: str
+    byte_order: str
+    pixel_size: float | None
+    old_layout: bool
+    poses: dict[str, Any]
+    title: str
+    notes: list[str]
+    statistics: dict[str, float] | None = None
+    voxel_size: list[float] | None = None
+    origin: list[float] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {("lines" if k == "n_lines" else k): v for k, v in asdict(self).items()}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Label and text of every entry that says something."""
+        order = {"<": "little-endian", ">": "big-endian", "|": "bytes"}[self.byte_order]
+        out = [
+            ("file", self.file),
+            ("format", f"{self.format}{', old header layout' if self.old_layout else ''}"),
+            ("content", shape_text(self.objects, self.sections, self.n_lines, self.pixels)),
+            ("type", f"{self.type}, {order}"),
+            ("pixel size", f"{self.pixel_size:.6g} A" if self.pixel_size else "not known"),
+        ]
+        if self.origin and any(self.origin):
+            out.append(("origin", " ".join(f"{v:.6g}" for v in self.origin) + " A (x y z)"))
+        if self.title:
+            out.append(("title", self.title))
+        out.append(("poses", ", ".join(self._poses()) or "none"))
+        if self.statistics:
+            out.append(("densities", ", ".join(f"{k} {v:.6g}" for k, v in self.statistics.items())))
+        return out + [("note", note) for note in self.notes]
+
+    def _poses(self) -> list[str]:
+        p = self.poses
+        parts = []
+        if p.get("euler"):
+            parts.append(f"Euler angles in {p['euler']}")
+        if p.get("shifts"):
+            parts.append(f"shifts in {p['shifts']}")
+        if p.get("memberships"):
+            parts.append("3D " + ", ".join(f"{k}: {v}" for k, v in p["memberships"].items()))
+        return parts
+
+
+@dataclass
+class InfoSummary:
+    """What is in some files."""
+
+    files: list[Info]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"files": [f.as_dict() for f in self.files]}
+
+    def lines(self) -> list[str]:
+        """For people: one table for each file."""
+        out: list[str] = []
+        for info in self.files:
+            out += ([""] if out else []) + [f"{label:<11} {text}" for label, text in info.rows()]
+        return out
+
+
+def _statistics(stack: Stack, progress: Progress = None) -> dict[str, float]:
+    count, mean, square, low, high = 0, 0.0, 0.0, np.inf, -np.inf
+    for start, stop in stack.blocks():
+        data = stack.read_raw(start, stop)
+        x = np.abs(data) if data.dtype.kind == "c" else data
+        x = x.astype(np.float64)
+        n, m = x.size, float(x.mean())
+        square += float(np.square(x - m).sum()) + (m - mean) ** 2 * count * n / (count + n)
+        mean += (m - mean) * n / (count + n)
+        count += n
+        low, high = min(low, float(x.min())), max(high, float(x.max()))
+        if progress:
+            progress(stop, stack.n_images)
+    return {"mean": mean, "sigma": float(np.sqrt(square / count)), "min": low, "max": high}
+
+
+def _poses_of(stack: Stack) -> dict[str, Any]:
+    euler = shifts = 0
+    members: dict[int, int] = {}
+    step = stack.sections
+    for start in range(0, stack.n_images, _HEADERS * step):
+        h = stack.headers(start, min(stack.n_images, start + _HEADERS * step))[::step]
+        poses = Poses.from_headers(h)
+        euler += int(((poses.alpha != 0) | (poses.beta != 0) | (poses.gamma != 0)).sum())
+        shifts += int(poses.shift.any(axis=1).sum())
+        for number, count in zip(*np.unique(poses.ref3d[poses.ref3d != 0], return_counts=True), strict=True):
+            members[int(number)] = members.get(int(number), 0) + int(count)
+    return {"euler": euler, "shifts": shifts, "memberships": {str(k): members[k] for k in sorted(members)}}
+
+
+def info(
+    srcs: list[str] | tuple[str, ...], *, loc: Locations | None = None, statistics: bool = False, progress: Progress = None
+) -> InfoSummary:
+    """Describe files.
+
+    Parameters
+    ----------
+    srcs : sequence of path
+    loc : Locations, optional
+        Objects to look at.
+    statistics : bool
+        Read all densities for mean, standard deviation, minimum and maximum.
+    progress : callable, optional
+
+    Returns
+    -------
+    InfoSummary
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read.
+    """
+    out = []
+    for src in srcs:
+        with open_stack(src, loc) as stack:
+            reader, title = stack.reader, ""
+            if stack.format == "IMAGIC":
+                title = stack.headers(0, 1)["NAME"][0].decode("ascii", "replace").strip("\0 ")
+            entry = Info(
+                str(stack.path), stack.format, *stack.shape, stack.layout.type_word, stack.layout.dtype.str[0], stack.pixel_size,
+                getattr(reader, "old", False), _poses_of(stack), "".join(c if c.isprintable() else "?" for c in title),
+                list(stack.notes),
+            )  # fmt: skip
+            entry.voxel_size, entry.origin = (list(getattr(reader, k, ())) or None for k in ("voxel", "origin"))
+            entry.statistics = _statistics(stack, progress) if statistics else None
+            out.append(entry)
+    return InfoSummary(out)
+
+
+@dataclass
+class Finding:
+    """One thing that is not as it should be."""
+
+    code: str
+    severity: str
+    message: str
+
+
+@dataclass
+class Validation:
+    """Findings on one file; it is valid when none is an error."""
+
+    file: str
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def valid(self) -> bool:
+        """No finding is an error."""
+        return all(f.severity != "error" for f in self.findings)
+
+    def add(self, code: str, message: str) -> None:
+        """Note a finding of `FINDINGS`."""
+        self.findings.append(Finding(code, FINDINGS[code][0], message))
+
+
+@dataclass
+class ValidateSummary:
+    """Findings on some files."""
+
+    files: list[Validation]
+
+    @property
+    def valid(self) -> bool:
+        """Whether all of them are valid."""
+        return all(f.valid for f in self.files)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"valid": self.valid, "files": [{"file": f.file, "valid": f.valid, "findings": f.findings} for f in self.files]}
+
+    def lines(self) -> list[str]:
+        """For people: the verdict on each file, then its findings."""
+        out = []
+        for f in self.files:
+            errors = sum(x.severity == "error" for x in f.findings)
+            rest = len(f.findings) - errors
+            count = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((errors, "error"), (rest, "warning")) if n]
+            out.append(f"{f.file}: {'valid' if f.valid else 'not valid'}{' (' + ', '.join(count) + ')' if count else ''}")
+            out += [f"  {x.severity} {x.code}: {x.message}" for x in f.findings]
+        return out
+
+
+def validate(srcs: list[str] | tuple[str, ...], *, densities: bool = True, progress: Progress = None) -> ValidateSummary:
+    """Check files against the rules of their format (`FINDINGS` lists all that can be found).
+
+    Parameters
+    ----------
+    srcs : sequence of path
+    densities : bool
+        Read the densities too: NaN, statistics, images without contrast.
+    progress : callable, optional
+
+    Returns
+    -------
+    ValidateSummary
+
+    Raises
+    ------
+    InputError
+        There is no such file at all.
+    """
+    return ValidateSummary([_validate(src, densities, progress) for src in srcs])
+
+
+def _validate(src: str, densities: bool, progress: Progress) -> Validation:
+    name = split_spec(src)[0]
+    if not any(p.exists() for p in (Path(name), *pair_of(name))):
+        raise InputError(f"{name}: not found")
+    out = Validation(os.fspath(name))
+    try:
+        stack = open_stack(name)
+    except InputError as error:
+        out.add("unreadable", str(error))
+        return out
+    with stack:
+        out.file = str(stack.path)
+        if stack.format == "IMAGIC":
+            _check_imagic(stack, out)
+        if stack.format == "MRC":
+            _check_mrc(stack, out)
+        if densities:
+            _check_densities(stack, out, progress)
+    return out
+
+
+def _records(stack: Stack) -> np.ndarray:
+    """The first word of each header record's fixed part as it stands in the file, shape (n, 256), int32."""
+    reader = stack.reader
+    count = stack.objects if reader.per_volume else stack.n_images
+    raw = np.empty((count, reader.nblocks * 256), f"{reader.order}i4")
+    read_into(reader._hed_fd, 0, raw, reader.hed)
+    return raw[:, :256].astype(np.int32)
+
+
+def _where(bad: np.ndarray) -> str:
+    places = np.flatnonzero(bad) + 1
+    return format_locations(places[:20]) + (" ..." if len(places) > 20 else "")
+
+
+def _check_imagic(stack: Stack, out: Validation) -> None:
+    reader, word = stack.reader, _records(stack)
+    n = stack.n_images
+    if reader.per_volume:
+        out.add("records", f"one header per volume; {n} headers, one for each section, would be right")
+    if (word[:, 3] != reader.nblocks).any():
+        out.add("records", f"word 4 is {word[0, 3]}; {reader.nblocks} would be right")
+    if word[0, 1] != n - 1:
+        out.add("counts", f"word 2 of header 1 is {word[0, 1]}; {n - 1} would be right")
+    if word[1:, 1].any():
+        out.add("counts", f"word 2 is not 0 in headers {_where(np.r_[False, word[1:, 1] != 0])}; it counts in header 1 only")
+    for number, right, what in ((61, stack.sections, "sections"), (62, stack.objects, "objects")):
+        bad = word[:, number - 1] != right
+        if bad.any():
+            out.add("counts", f"word {number} ({what}) is {word[np.argmax(bad), number - 1]}; {right} would be right")
+    if (word[:, 0] != np.arange(1, len(word) + 1)).any():
+        bad = word[:, 0] != np.arange(1, len(word) + 1)
+        out.add("numbers", f"word 1 is {word[np.argmax(bad), 0]} in header {np.argmax(bad) + 1}")
+    for number, what in ((13, "lines"), (14, "pixels"), (15, "type")):
+        bad = word[:, number - 1] != word[0, number - 1]
+        if bad.any():
+            out.add("size", f"word {number} ({what}) of headers {_where(bad)} differs from header 1")
+    if not reader.stamped:
+        out.add("stamp", f"word 69 is {word[0, 68]}; {hdr.LITTLE} (little-endian) or {hdr.BIG} (big-endian) would be right")
+    if word[:, 2].any():
+        out.add("running", f"word 3 is {word[np.argmax(word[:, 2] != 0), 2]}; 0 would be right")
+    if reader.old:
+        out.add("old", f"word 12 is {word[0, 11]}, word 62 is {word[0, 61]}")
+    if not 19800000 <= word[0, 67] <= 20991231:
+        out.add("version", f"word 68 is {word[0, 67]}; a date like {hdr.IMAVERS} would be right")
+    month, day, year, hour, minute, second = (word[0, k] for k in range(4, 10))
+    if not (1 <= month <= 12 and 1 <= day <= 31 and 1980 <= year <= 2200 and hour < 24 and minute < 60 and second < 62):
+        out.add("date", f"words 5 to 10 are {month} {day} {year} {hour} {minute} {second}; month, day, year, time would be right")
+    size = stack.layout.plane
+    if word[0, 10] != size and size < 2**31:
+        out.add("bytes", f"word 11 is {word[0, 10]}; {size} would be right")
+
+
+def _check_mrc(stack: Stack, out: Validation) -> None:
+    reader = stack.reader
+    head = os.pread(reader.place(0)[0], 1024, 0)
+    if head[208:212] != b"MAP ":
+        out.add("mrc-stamp", f"bytes 209 to 212 are {head[208:212]!r}; b'MAP ' would be right")
+    if head[212] not in (0x44, 0x11):
+        out.add("mrc-stamp", f"byte 213 is {head[212]:#04x}; 0x44 (little-endian) or 0x11 would be right")
+    if stack.pixel_size is None:
+        out.add("mrc-cell", "cell dimensions and sampling (words 8 to 13) give no single pixel size")
+    for note in stack.notes:
+        if "space group" in note:
+            out.add("mrc-group", note)
+        elif "behind the densities" in note:
+            out.add("mrc-length", note)
+        elif note.endswith("not used"):
+            out.add("star", note)
+
+
+def _check_densities(stack: Stack, out: Validation, progress: Progress) -> None:
+    bad: list[int] = []
+    flat: list[int] = []
+    wrong: list[int] = []
+    for start, stop in stack.blocks():
+        data = stack.read_raw(start, stop)
+        x = (np.abs(data) if data.dtype.kind == "c" else data).astype(np.float64).reshape(stop - start, -1)
+        finite = np.isfinite(x).all(1)
+        bad += (np.flatnonzero(~finite) + start + 1).tolist()
+        with np.errstate(invalid="ignore", over="ignore"):
+            low, high, mean, sigma = x.min(1), x.max(1), x.mean(1), x.std(1)
+        flat += (np.flatnonzero(finite & (low == high)) + start + 1).tolist()
+        if stack.format == "IMAGIC" and not stack.is_volumes:
+            h = stack.headers(start, stop)
+            near = 1e-3 * np.maximum(sigma, 1e-30) + 1e-5 * np.abs(mean)
+            given = np.stack([h["AVDENS"], h["SIGMA"], h["DENSMAX"], h["DENSMIN"]]).astype(np.float64)
+            with np.errstate(invalid="ignore"):
+                fits = (np.abs(given - np.stack([mean, sigma, high, low])) <= near * np.array([[1], [30], [10], [10]])).all(0)
+            wrong += (np.flatnonzero(finite & ~fits) + start + 1).tolist()
+        if progress:
+            progress(stop, stack.n_images)
+    if bad:
+        out.add("finite", f"NaN or infinite densities in images {format_locations(bad[:20])}{' ...' if len(bad) > 20 else ''}")
+    if flat:
+        out.add("flat", f"no contrast in images {format_locations(flat[:20])}{' ...' if len(flat) > 20 else ''}")
+    if wrong:
+        more = " ..." if len(wrong) > 20 else ""
+        out.add("statistics", f"words 18, 19, 22, 23 do not fit images {format_locations(wrong[:20])}{more}")

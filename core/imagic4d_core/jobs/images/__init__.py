@@ -1,0 +1,1 @@
+"""One operation on every image or volume of a file, all through `operating.operate`."""

@@ -1,0 +1,1 @@
+"""Multivariate statistical analysis, classification in its coordinates, class averages."""

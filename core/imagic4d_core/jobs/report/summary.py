@@ -1,0 +1,98 @@
+"""What a finished run says of itself: summary.json and fsc.json."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core import __version__
+from imagic4d_core.fsc import shell_curves
+from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.geometry.symmetry import order
+from imagic4d_core.io.atomic import atomic_write_json
+from imagic4d_core.io.stack import open_stack
+from imagic4d_core.jobs.scheme.chance import Chance
+from imagic4d_core.jobs.scheme.moves import half_names
+from imagic4d_core.jobs.scheme.plan import Settings
+from imagic4d_core.volalign import align_volumes, apply_alignment
+
+#: Two 3Ds are laid on each other only if the images of one prefer it to the other by less than this (standard deviations).
+CLOSE = 1.0
+#: They say the same if their FSC reaches this share of what half sets promise.
+SAME = 0.95
+
+
+def duplicates(folder: Path, poses: Poses, curves: list[NDArray[np.float64]]) -> dict[int, int]:
+    """3Ds that repeat a larger one: number -> number of the other.
+
+    The FSC of two aligned volumes (either hand) of one structure is the geometric mean of what each one's half sets promise for
+    the full map, ``2 F / (1 + F)``; of different structures it is lower.
+    """
+    found: dict[int, int] = {}
+    sizes = {k + 1: int((poses.ref3d == k + 1).sum()) for k in range(len(curves))}
+    with open_stack(folder / "volumes.hed") as volumes:
+        for small in sorted(sizes, key=lambda k: (sizes[k], k)):
+            mine = poses.ref3d == small
+            rivals = poses.ref3d2[mine]
+            rivals = rivals[rivals > 0]
+            if not len(rivals):
+                continue
+            big = int(np.bincount(rivals).argmax())
+            near = mine & (poses.ref3d2 == big)
+            if sizes[big] < sizes[small] or big in found or float(poses.margin[near].mean()) > CLOSE:
+                continue
+            a, b = (volumes.read_volumes(k - 1, k)[0] for k in (small, big))
+            aligned = apply_alignment(a, align_volumes(a, b))
+            full = [2 * np.clip(curves[k - 1], 0, 1) / (1 + np.clip(curves[k - 1], 0, 1)) for k in (small, big)]
+            promised = np.sqrt(full[0] * full[1])
+            use = (promised > 0.5) & (np.arange(len(promised)) > 1)
+            between = shell_curves(aligned, b).fsc
+            if use.any() and float((between[use] / promised[use]).mean()) >= SAME:
+                found[small] = big
+    return found
+
+
+def summarise(s: Settings, folder: Path, journal: list[dict[str, Any]], converged: bool, verdict: Chance) -> dict[str, Any]:
+    """Write summary.json and fsc.json."""
+    with open_stack(folder / "images.hed") as images:
+        headers = images.headers()
+    poses = Poses.from_headers(headers)
+    a, b = half_names(str(folder / "halves.hed"))
+    curves, rows = [], []
+    with open_stack(a) as first, open_stack(b) as second:
+        for k in range(first.objects):
+            x, y = first.read_volumes(k, k + 1)[0], second.read_volumes(k, k + 1)[0]
+            c = shell_curves(x, y, symmetry_order=order(s.symmetry), pixel_size=s.pixel_size)
+            curves.append({
+                "number": k + 1, "frequency": [float(f) for f in c.frequency], "fsc": [float(f) for f in c.fsc],
+                "half_bit": [float(f) for f in c.threshold("half-bit")],
+                "three_sigma": [float(f) for f in c.threshold("3-sigma")],
+            })  # fmt: skip
+            mine = poses.ref3d == k + 1
+            rows.append({
+                "number": k + 1, "images": int(mine.sum()), "fraction": float(mine.mean()),
+                "ccc": float(poses.ccc3d[mine].mean()), "confidence": float(poses.confidence[mine].mean()),
+                "margin": float(poses.margin[mine].mean()),
+                "fsc05": float(c.crossing("0.5")), "fsc0143": float(c.crossing("0.143")),
+                "half_bit": float(c.crossing("half-bit")),
+                "resolution_half_bit_A": None if s.pixel_size is None else c.resolution("half-bit"),
+                "poor": bool(c.crossing("0.5") * s.box / 2 < 3),
+            })  # fmt: skip
+    same = duplicates(folder, poses, [np.asarray(c["fsc"]) for c in curves])
+    for row in rows:
+        row["duplicate_of"] = same.get(row["number"])
+    shown = s.shown()
+    document = {
+        "schema": 1, "version": __version__, "input": shown["images"], "images": s.count, "box": s.box,
+        "pixel_size": s.pixel_size, "seed": s.seed,
+        "iterations": len(journal), "converged": converged, "statement": verdict.statement,
+        "membership_above_chance": verdict.membership_above_chance, "fsc_above_chance": verdict.fsc_above_chance,
+        "null": verdict.as_dict(), "volumes": rows, "events": [e for entry in journal for e in entry["events"]],
+        "settings": shown,
+    }  # fmt: skip
+    atomic_write_json(folder / "fsc.json", {
+        "schema": 1, "pixel_size": s.pixel_size, "independent": False, "volumes": curves,
+    }, overwrite=True)  # fmt: skip
+    atomic_write_json(folder / "summary.json", document, overwrite=True)
+    return document

@@ -1,0 +1,180 @@
+"""The 4D scheme to convergence: runs the plan of `jobs.scheme.plan`, keeps a journal, goes on where it was stopped."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagic4d_core.io.atomic import relaxed
+from imagic4d_core.jobs import runfolder
+from imagic4d_core.jobs.report.summary import summarise
+from imagic4d_core.jobs.runfolder import Iteration
+from imagic4d_core.jobs.scheme.chance import Chance, chance
+from imagic4d_core.jobs.scheme.moves import moves
+from imagic4d_core.jobs.scheme.plan import SHELLS, Settings, common_options, finish, frequency_of, plan, script, seed_of, settings
+from imagic4d_core.parallel import SERIAL, Comm
+
+__all__ = ["Refined", "refine", "script", "settings"]
+
+
+@dataclass
+class Refined:
+    """Summary of a run; `document` is summary.json."""
+
+    rundir: str
+    document: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"rundir": self.rundir, **self.document}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        d = self.document
+        out = [f"{self.rundir}: {d['images']} images, {len(d['volumes'])} 3Ds after {d['iterations']} iterations"]
+        for v in d["volumes"]:
+            res = f", {v['resolution_half_bit_A']:.1f} A" if v["resolution_half_bit_A"] else ""
+            out.append(
+                f"  3D {v['number']}: {v['images']} images ({100 * v['fraction']:.1f} %), "
+                f"half-bit at {v['half_bit']:.2f} Nyquist{res}, mean correlation {v['ccc']:.3f}, confidence {v['confidence']:.2f}"
+            )
+        out.append("converged" if d["converged"] else "stopped at the last iteration, not converged")
+        return [*out, d["statement"]]
+
+
+def refine(
+    src: str,
+    rundir: str,
+    *,
+    volumes: int,
+    iterations: int = 30,
+    symmetry: str = "C1",
+    start: str = "random",
+    min_images: int = 0,
+    max_resolution: str | None = None,
+    mask_radius: float | None = None,
+    max_shift: float | None = None,
+    leave_out: bool = True,
+    over: int = 2,
+    invert: bool = False,
+    centre: bool = True,
+    weigh_ctf: bool = False,
+    amplitude_contrast: float = 0.1,
+    resume: bool = False,
+    report: bool = True,
+    seed: int = 0,
+    overwrite: bool = False,
+    comm: Comm = SERIAL,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Refined:
+    """Run the 4D scheme.
+
+    Parameters
+    ----------
+    src : path
+        Images with unknown orientation and membership.
+    rundir : path
+        Folder of the run, made new.
+    volumes : int
+        3Ds wanted.
+    iterations : int
+        Most iterations in all.
+    symmetry : str
+        Point group of all 3Ds.
+    start : {"random", "header"} or path
+        Random memberships and angles; those in the headers; or 3Ds to start from.
+    min_images : int
+        3Ds of fewer images are killed (0: a 25th of an equal share, at least 4).
+    max_resolution : str, optional
+        Limit of the local refinement, ``"12A"`` or a fraction of Nyquist (default 0.65).
+    mask_radius : float, optional
+        Spherical mask, pixels (below 1: fraction of half the box; default 0.85).
+    max_shift : float, optional
+        Largest shift, as `mask_radius` (default 0.3).
+    leave_out : bool
+        Score images against 3Ds made without them.
+    over : int
+        Annealing starts with so many times the 3Ds wanted.
+    invert, centre : bool
+        See `jobs.images.prepare`.
+    weigh_ctf, amplitude_contrast
+        See `jobs.scheme.recon` and `jobs.scheme.angrec`.
+    report : bool
+        Write report.html and report.png.
+    resume : bool
+        Go on with a run that was stopped: its own settings count.
+    seed : int
+
+    Raises
+    ------
+    UsageError, InputError, MismatchError, OutputError
+    """
+    folder = Path(rundir)
+
+    def given() -> Settings:
+        return settings(
+            src, volumes=volumes, iterations=iterations, symmetry=symmetry, start=start, min_images=min_images,
+            max_resolution=max_resolution, mask_radius=mask_radius, max_shift=max_shift, leave_out=leave_out, over=over,
+            invert=invert, centre=centre, weigh_ctf=weigh_ctf, amplitude_contrast=amplitude_contrast, seed=seed,
+        )  # fmt: skip
+
+    s = runfolder.opened(folder, comm, resume, Settings, given, overwrite, "refine")
+    with runfolder.at_epoch(s.epoch), runfolder.removed_if_useless(folder, resume):
+        return _run(s, folder, comm, threads, progress, report)
+
+
+def _run(
+    s: Settings, folder: Path, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None, pictures: bool
+) -> Refined:
+    common = {"comm": comm, "threads": threads}
+
+    def entry(it: Iteration, results: list[Any], journal: list[dict[str, Any]]) -> dict[str, Any]:
+        line = _entry(it, results, len(journal))
+        if it.after:
+            a, b = (str(folder / f"work/{n}") for n in (it.after, it.name))
+            line["converged"] = moves(f"{a}.hed", f"{b}.hed", halves_before=f"{a}h.hed", halves_after=f"{b}h.hed").converged
+        return line
+
+    journal, last, converged = runfolder.loop(
+        plan(s), folder, entry=entry, keep=["prepared"], total=s.iterations + 3, progress=progress, **common
+    )
+    for step in finish(s, last):
+        step.run(folder, **common)
+    with relaxed():
+        verdict = _judge(s, folder, common)
+    document = None
+    if comm.rank == 0:
+        document = summarise(s, folder, journal, converged, verdict)
+    if pictures:
+        from imagic4d_core.jobs.report.reporting import report
+
+        report(folder, overwrite=True, comm=comm)
+    return Refined(str(folder), comm.bcast(document))
+
+
+def _judge(s: Settings, folder: Path, common: dict[str, Any]) -> Chance:
+    return chance(
+        str(folder / "work/final.hed"), **common_options(s), max_shift=s.max_shift,
+        max_frequency=frequency_of(SHELLS[1], s.box), seed=seed_of(s, 1), near=str(folder / "work/chance"), **common,
+    )  # fmt: skip
+
+
+def _entry(it: Iteration, results: list[Any], number: int) -> dict[str, Any]:
+    """The journal's line of an iteration."""
+    made = results[-1]
+    found = next((r for r in results if hasattr(r, "euler_change")), None)
+    grouped = next((r for r in results if hasattr(r, "events")), None)
+    events = [{"iteration": number, **e} for e in grouped.events] if grouped is not None else []
+    gone = [int(k) for k, new in made.renumbered.items() if not new]
+    if gone:
+        events.append({"iteration": number, "what": "kill", "from": gone, "to": [], "why": "too few images"})
+    half = made.box / 2
+    return {
+        "iteration": number, "name": it.name, "stage": it.stage, "max_frequency": round(it.facts.get("shells", 0) / half, 4),
+        "increment": it.facts.get("increment", 0), "noise": it.facts.get("noise", 0), "sizes": made.sizes,
+        "moved": found.moved if found else (1.0 if it.stage == "start" else 0.0),
+        "euler_change": found.euler_change if found else 0.0,
+        "score": found.score if found else (grouped.score_after if grouped else 0.0),
+        "fsc05": [next((i for i, f in enumerate(c) if f < 0.5), len(c)) / half for c in made.fsc], "events": events,
+    }  # fmt: skip

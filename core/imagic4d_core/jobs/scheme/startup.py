@@ -1,0 +1,250 @@
+"""Angular reconstitution from nothing: Euler angles of images from their common lines with each other, or with posed images."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core import fourier
+from imagic4d_core.angrec.polar import PolarSampler, line_count
+from imagic4d_core.angrec.startup import MOST, Lines, add, arrange
+from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.atomic import check_new
+from imagic4d_core.io.stack import Stack, create_stack, open_stack
+from imagic4d_core.io.writer import output_paths
+from imagic4d_core.masks.shapes import soft_disc
+from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
+from imagic4d_core.pixels.spectra import random_phases
+from imagic4d_core.recon.fourier import shells_of
+from imagic4d_core.rng import rng_for
+from imagic4d_core.units import Frequency, in_pixels
+
+MODES = ("new", "add")
+#: What it takes of the options of angrec.
+OPTIONS = ("mode", "anchors", "symmetry", "max_frequency", "mask_radius", "weigh_ctf")
+#: Images placed or written at a time.
+BLOCK = 32
+#: Frequency up to which lines are compared when nothing is said, fraction of Nyquist.
+LIMIT = 0.4
+#: Sinogram lines over 360 degrees, at least.
+LEAST = 72
+#: Standard deviations by which the mean score must exceed that of images with random phases.
+SURE = 3.0
+
+
+@dataclass
+class Started:
+    """Poses found from common lines.
+
+    Attributes
+    ----------
+    images, arranged : int
+        In all; and of them those that were arranged all against all (others were placed against these, or against the anchors).
+    score, chance, spread : float
+        Mean sinogram correlation over the common lines; of the same images with random phases; standard deviation of that over
+        images.
+    above_chance : bool
+    starts : list of float
+        Mean score that each start came to, best first.
+    """
+
+    output: str
+    mode: str
+    images: int
+    arranged: int
+    symmetry: str
+    score: float
+    chance: float
+    spread: float
+    above_chance: bool
+    starts: list[float] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return self.__dict__.copy()
+
+    def lines(self) -> list[str]:
+        """For people."""
+        head = f"{self.output}: {self.images} images, mean correlation of common lines {self.score:.3f}"
+        out = [f"{head}, by chance {self.chance:.3f} +- {self.spread:.3f}"]
+        if self.mode == "new":
+            best = ", ".join(f"{s:.3f}" for s in self.starts[:3])
+            out.append(f"  {self.arranged} images arranged all against all, {len(self.starts)} starts (best {best}); either hand")
+        if not self.above_chance:
+            out.append("  WARNING: no better than images of random phases: these angles mean nothing")
+        return out
+
+
+def startup(
+    src: str,
+    dst: str | None,
+    *,
+    mode: str = "new",
+    anchors: str | None = None,
+    increment: float = 5.0,
+    symmetry: str = "C1",
+    amplitude_filter: float = 0.5,
+    max_frequency: Frequency | None = None,
+    mask_radius: float | None = None,
+    weigh_ctf: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+    comm: Comm = SERIAL,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Started:
+    """Find Euler angles from common lines (van Heel 1987, see `angrec.startup`).
+
+    Parameters
+    ----------
+    src, dst : path
+        Images, centred; the same with ALPHA, BETA, GAMMA, REF3D (1), CCC3D, ERRAR (1 - CCC3D) and LOCOLD in their headers.
+    mode : {"new", "add"}
+        All images against each other (beyond `MOST` of them, the others against evenly chosen ones), or each against `anchors`.
+    anchors : path, optional
+        Images with Euler angles, for "add".
+    increment : float
+        Degrees between trial directions, and at most 5 between lines.
+    symmetry : str
+    amplitude_filter : float
+        Exponent p of ``F |F|^-p``; 0.5 is the ASQ filter.
+    max_frequency : Frequency, optional
+        Default 0.4 of Nyquist.
+    mask_radius : float, optional
+        Soft circular mask, pixels (below 1: fraction of half the box); default 0.85.
+    weigh_ctf : bool
+        Refused: lines of images with a CTF of their own do not match; phases are to be flipped first.
+    seed : int
+        Of the random phases.
+
+    Raises
+    ------
+    UsageError, InputError, MismatchError, OutputError
+    """
+    if dst is None:
+        raise UsageError("--mode new and add need OUT, a file for the images with their angles")
+    if weigh_ctf:
+        raise UsageError("common lines take no weights: flip phases first (im4d ctf)")
+    if mode == "add" and anchors is None:
+        raise UsageError("--mode add needs --anchors, images with Euler angles")
+    if mode == "new" and anchors is not None:
+        raise UsageError("--mode new takes no --anchors: use --mode add, or one of the anchor sets")
+    if comm.rank == 0:
+        for path in output_paths(dst):
+            check_new(path, overwrite)
+    n_threads = thread_count(threads)
+    with open_stack(src, what="images") as images:
+        box = images.lines
+        if images.pixels != box:
+            raise MismatchError(f"{images.path}: images of {box} x {images.pixels} pixels; square ones are needed (cut)")
+        headers = images.headers()
+        use = np.flatnonzero(headers["ACTIVE"] >= 0)
+        if mode == "new" and symmetry.upper() == "C1" and len(use) < 3:
+            raise InputError(f"{images.path}: {len(use)} active images; three at least fix each other without symmetry")
+        limit = shells_of(max_frequency or Frequency(LIMIT), box, images.pixel_size) or 2
+        sampler = PolarSampler(box, min(limit, (box - 3) // 2), max(LEAST, line_count(limit, increment)))
+        radius = in_pixels(0.85 if mask_radius is None else mask_radius, box)
+        mask = soft_disc(box, radius, 0.1 * box / 2)
+        how = {"increment": increment, "symmetry": symmetry}
+        poses = Poses.from_headers(headers)
+        view = _View(sampler, mask, amplitude_filter)
+        after, scores = poses.matrices(), np.zeros(len(poses))
+        known, starts, null = use[:0], [], np.zeros(0)
+        if mode == "new":
+            known = use[np.unique(np.linspace(0, len(use) - 1, min(MOST, len(use))).round().astype(int))]
+            data = np.concatenate([images.read(int(i), int(i) + 1) for i in known])
+            lines, every = view.lines(data, poses.shift[known], images.path, known), np.arange(len(known))
+            found = arrange(lines, every, **how, comm=comm, threads=n_threads)
+            decoys = view.lines(random_phases(data, 2, rng_for(seed, "startup/phases")), poses.shift[known], images.path, known)
+            null = arrange(decoys, every, **how, comm=comm, threads=n_threads).scores
+            matrices, starts = found.poses, sorted(found.starts, reverse=True)
+            after[known], scores[known] = found.poses, found.scores
+        else:
+            lines, matrices = _posed(str(anchors), images, view)
+        rest = np.setdiff1d(use, known)
+        placed, chance = _placed(images, rest, poses, lines, matrices, view, seed, how, comm, n_threads)
+        for i, (pose, value) in placed.items():
+            after[i], scores[i] = pose, value
+        null = null if len(null) else chance
+        poses.set_matrices(after)
+        poses.ref3d_old[use], poses.ref3d[use] = poses.ref3d[use], 1
+        poses.ccc3d[use], poses.errar[use] = scores[use], 1 - scores[use]
+        headers = poses.into_headers(headers)
+        headers["LOCOLD"] = (np.arange(len(headers)) if images.index is None else images.index) + 1
+        _write(images, headers, dst, overwrite, comm)
+    spread = float(null.std()) if len(null) > 1 else 0.0
+    mean, chance_mean = float(scores[use].mean()), float(null.mean()) if len(null) else 0.0
+    above = mean - chance_mean > SURE * max(spread, 1e-6)
+    return Started(os.fspath(dst), mode, len(use), len(known), symmetry.upper(), mean, chance_mean, spread, above, starts)
+
+
+@dataclass
+class _View:
+    """How images are looked at."""
+
+    sampler: PolarSampler
+    mask: NDArray
+    amplitude_filter: float
+
+    def lines(self, data: NDArray[np.float32], shifts: NDArray[np.float64], path: Any, numbers: NDArray[np.int64]) -> Lines:
+        """Sinogram lines of images, centred and masked; `numbers` of the images from 0, for messages."""
+        mean = (data * self.mask).sum((1, 2)) / self.mask.sum()
+        x = (data - mean[:, None, None]) * self.mask
+        empty = np.flatnonzero(~x.any((1, 2)))
+        if len(empty):
+            raise InputError(f"{path}: image {numbers[empty[0]] + 1} is constant: it has no lines to correlate")
+        half = self.sampler.sample(fourier.centred_rfftn(x, 2).astype(np.complex64)) * self.sampler.ramps(shifts)
+        return Lines(half, self.amplitude_filter)
+
+
+def _posed(path: str, images: Stack, view: _View) -> tuple[Lines, NDArray[np.float64]]:
+    """Lines and poses of anchors."""
+    with open_stack(path, what="images") as others:
+        theirs = Poses.from_headers(others.headers())
+        if (others.lines, others.pixels) != (images.lines, images.pixels):
+            raise MismatchError(
+                f"{others.path}: images of {others.lines} x {others.pixels}, but {images.path} has {images.lines} x "
+                f"{images.pixels}; cut or zoom one of them"
+            )
+        if not (theirs.alpha.any() or theirs.beta.any() or theirs.gamma.any()):
+            raise InputError(f"{others.path}: anchors without Euler angles in their headers (words 65 to 67)")
+        data = others.read(0, others.n_images)
+        return view.lines(data, theirs.shift, others.path, np.arange(len(theirs))), theirs.matrices()
+
+
+def _placed(
+    images: Stack, rest: NDArray[np.int64], poses: Poses, lines: Lines, known: NDArray[np.float64], view: _View, seed: int,
+    how: dict[str, Any], comm: Comm, threads: int,
+) -> tuple[dict[int, tuple[NDArray[np.float64], float]], NDArray[np.float64]]:  # fmt: skip
+    """Poses of further images against known ones, over ranks and threads; and scores of some with random phases."""
+
+    def one(span: tuple[int, int]) -> tuple[list[tuple[int, NDArray[np.float64], float]], list[float]]:
+        some = rest[slice(*span)]
+        data = np.concatenate([images.read(int(i), int(i) + 1) for i in some])
+        sets = [data] + ([random_phases(data, 2, rng_for(seed, "startup/phases"))] if span[0] == 0 else [])
+        out: list[list[tuple[int, NDArray[np.float64], float]]] = []
+        for kind in sets:
+            here = view.lines(kind, poses.shift[some], images.path, some)
+            out.append([])
+            for k, i in enumerate(some):
+                both = lines.joined(here, k)
+                m = len(lines.values)
+                out[-1].append((int(i), *add(both, m, np.arange(m), known, **how)))
+        return out[0], [s for _, _, s in out[1]] if len(out) > 1 else []
+
+    parts = [p for part in comm.allgather(map_blocks(one, comm.blocks(len(rest), BLOCK), threads)) for p in part]
+    found = {i: (pose, score) for some, _ in parts for i, pose, score in some}
+    return found, np.array([s for _, chance in parts for s in chance])
+
+
+def _write(images: Stack, headers: NDArray, dst: str, overwrite: bool, comm: Comm) -> None:
+    """The images as they are, with new headers."""
+    n, box = len(headers), images.lines
+    with create_stack(dst, n, 1, box, box, pixel_size=images.pixel_size, overwrite=overwrite, comm=comm, history="angrec") as out:
+        for a, b in comm.blocks(n, BLOCK):
+            out.write(a, images.read(a, b))
+            out.set_headers(a, headers[a:b])
