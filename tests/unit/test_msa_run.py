@@ -317,6 +317,19 @@ def test_an_interrupted_run_changes_nothing(place, monkeypatch):
     assert {p.name: p.read_bytes() for p in place.iterdir()} == before
 
 
+def test_results_that_cannot_be_written_leave_the_headers_alone(place, monkeypatch):
+    write_stack("a", images()[0])
+    before = {p.name: p.read_bytes() for p in place.iterdir()}
+
+    def full(*args, **kwargs):
+        raise OutputError("root.img: cannot be written: No space left on device")
+
+    monkeypatch.setattr("imagic4d_core.jobs.msa.run.files.save", full)
+    with pytest.raises(OutputError):
+        msa_run("a", "root", eigenimages=3)
+    assert {p.name: p.read_bytes() for p in place.iterdir()} == before
+
+
 def test_shifts_that_wait_are_mentioned(place):
     from imagic4d_core.geometry.poses import Poses
 

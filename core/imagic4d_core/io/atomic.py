@@ -172,7 +172,10 @@ def scratch_folder(near: str | os.PathLike, comm: Any) -> Iterator[Path]:
     folder = Path(near).with_name(f".{Path(near).name}.scratch")
     if comm.rank == 0:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise _failure(folder, error) from error
     comm.barrier()
     try:
         yield folder

@@ -122,13 +122,14 @@ def msa_run(
             vectors = np.ascontiguousarray(comm.bcast(None if solution.eigen is None else solution.eigen.vectors), np.float32)
             document = _document(stack, solution, active, mask, mask_radius) if comm.rank == 0 else {}
             model = files.Model(solution.space, vectors, document)
-        found = _coordinates(source, model, document, out, overwrite, comm, n_threads, progress)
-        if comm.rank == 0:
+
+        def save(document: dict[str, Any]) -> None:
             if waiting:
-                found["notes"].append(f"{waiting} have shifts that wait in words 80 and 81; they are not applied")
-            model.document = found
+                document["notes"].append(f"{waiting} have shifts that wait in words 80 and 81; they are not applied")
+            model.document = document
             files.save(root, model, stack.pixel_size, overwrite)
-        found = comm.bcast(found)
+
+        found = comm.bcast(_coordinates(source, model, document, out, overwrite, comm, n_threads, progress, save))
     return MsaRun(os.fspath(out or src), found)
 
 
@@ -240,9 +241,12 @@ def _document(
 
 def _coordinates(
     source: Source, model: files.Model, document: dict[str, Any], out: str | os.PathLike | None, overwrite: bool, comm: Comm,
-    threads: int, progress: Callable[[int, int], None] | None,
+    threads: int, progress: Callable[[int, int], None] | None, save: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:  # fmt: skip
-    """Coordinates of all objects into the headers: every rank makes those of its blocks, rank 0 writes them in order."""
+    """Coordinates of all objects into the headers: every rank makes those of its blocks, rank 0 writes them in order.
+
+    The other files are saved before the headers take their place: where that fails, the input stays as it was.
+    """
     stack, size = source.stack, block_size(source.space.size)
     count = -(-source.objects // size)
     vectors = model.vectors
@@ -276,10 +280,18 @@ def _coordinates(
         records["NIACTIVE"], records["NMETRIC"] = counted, number
         if progress is not None:
             progress(b + 1, count)
+        if last == source.objects:
+            save(_with_variances(document, sums, source))
         return records, extra
 
     nblocks = max(stack.nblocks, heads.records_for(factors))
     stream_headers(stack, window, out, overwrite, nblocks, size * stack.sections)
+    return document
+
+
+def _with_variances(document: dict[str, Any], sums: NDArray[np.float64], source: Source) -> dict[str, Any]:
+    """The document with what the coordinates say of the eigenvalues; `sums`: squares along each factor, all squares, count."""
+    stack, factors = source.stack, len(sums) - 2
     variances = sums[:factors] / max(sums[-1], 1e-300)
     if document["reused"] is not None:
         trace = float(sums[factors] / max(sums[-1], 1e-300))
