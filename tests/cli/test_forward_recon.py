@@ -151,6 +151,15 @@ def test_leave_out_volumes_lack_their_fold(im4d, files):
     assert np.array_equal(q.fold, fold) and np.array_equal(q.ref3d, o.ref3d)
 
 
+def test_half_sets_of_images_that_were_dealt_into_folds_before(im4d, files):
+    """Folds left in the headers by an earlier run say nothing about half sets by turns."""
+    im4d("recon", files / "i.hed", files / "l.hed", "--folds", "6", "--images-out", files / "f.hed", "--seed", "5")
+    for src, dst in (("i", "p"), ("f", "q")):
+        im4d("recon", files / f"{src}.hed", files / f"{dst}.hed", "--halves", files / f"{dst}.hed")
+    for part in ("", "_a", "_b"):
+        np.testing.assert_array_equal(read_stack(files / f"q{part}.hed")[0], read_stack(files / f"p{part}.hed")[0])
+
+
 def test_assignments_go_to_the_headers(im4d, files):
     im4d("recon", files / "i.hed", files / "r.hed", "--membership", "RANDOM_3D_MEMBERSHIP", "--volumes", "3", "--euler", "random",
          "--images-out", files / "o.hed", "--seed", "5")  # fmt: skip
