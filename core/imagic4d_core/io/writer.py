@@ -53,6 +53,12 @@ def output_paths(path: str | os.PathLike) -> list[Path]:
     return [img, hed]
 
 
+def check_output(path: str | os.PathLike, overwrite: bool) -> None:
+    """Refuse a stack that cannot be made, before any work is done (OutputError)."""
+    for file in output_paths(path):
+        atomic.check_new(file, overwrite)
+
+
 class StackWriter:
     """A file being written. Made by `create_stack`; a context manager.
 

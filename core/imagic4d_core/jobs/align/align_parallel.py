@@ -17,7 +17,8 @@ from imagic4d_core.errors import MismatchError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack
-from imagic4d_core.jobs.align.aligning import BLOCK, Images, check_output, collected, open_square, same_box
+from imagic4d_core.io.writer import check_output
+from imagic4d_core.jobs.align.aligning import BLOCK, Images, collected, open_square, same_box
 from imagic4d_core.jobs.align.mra_work import Work, make_work
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 

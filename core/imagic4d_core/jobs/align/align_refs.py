@@ -14,7 +14,8 @@ from imagic4d_core.align.references import masked
 from imagic4d_core.align.search import Aligned, Scores, make_bank, search_block, settle
 from imagic4d_core.errors import InputError
 from imagic4d_core.io.locations import Locations
-from imagic4d_core.jobs.align.aligning import BLOCK, Images, check_output
+from imagic4d_core.io.writer import check_output
+from imagic4d_core.jobs.align.aligning import BLOCK, Images
 from imagic4d_core.jobs.align.mra_work import Work, make_work
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 

@@ -14,11 +14,9 @@ from imagic4d_core.align.search import Aligned
 from imagic4d_core.ctf.parameters import matched, stored_transfer
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.atomic import check_new
 from imagic4d_core.io.header import TAG
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
-from imagic4d_core.io.writer import output_paths
 from imagic4d_core.parallel import Comm, map_blocks
 
 #: Images of one matrix product: part of the result's definition, as rounding follows the blocks.
@@ -41,12 +39,6 @@ def open_square(spec: str | os.PathLike, what: str, loc: Locations | None = None
         stack.close()
         raise problem
     return stack
-
-
-def check_output(dst: str | os.PathLike, overwrite: bool) -> None:
-    """Refuse an output that exists before any work is done (OutputError)."""
-    for path in output_paths(dst):
-        check_new(path, overwrite)
 
 
 def same_box(a: Stack, b: Stack) -> None:

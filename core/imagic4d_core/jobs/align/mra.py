@@ -13,7 +13,8 @@ from imagic4d_core.align.search import Aligned
 from imagic4d_core.errors import MismatchError, UsageError
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.locations import Locations
-from imagic4d_core.jobs.align.aligning import Images, check_output, collected
+from imagic4d_core.io.writer import check_output
+from imagic4d_core.jobs.align.aligning import Images, collected
 from imagic4d_core.jobs.align.mra_work import References, make_work, read_references
 from imagic4d_core.parallel import SERIAL, Comm, thread_count
 

@@ -11,6 +11,7 @@ from imagic4d_core.filters.band import Band, filtered
 from imagic4d_core.geometry.moves import Moves
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import BLOCK_BYTES
+from imagic4d_core.io.writer import check_output
 from imagic4d_core.jobs.images.operating import Operated, box_of, open_unit, operate
 from imagic4d_core.parallel import SERIAL, Comm, thread_count
 from imagic4d_core.resample.move import move
@@ -65,6 +66,7 @@ def centre(
     InputError, MismatchError, OutputError
     """
     n_threads = thread_count(threads)
+    check_output(dst, overwrite)
     shifts: NDArray[np.float64] | None = None
     ccc: NDArray[np.float64] | None = None
     with open_unit(src, unit, loc) as stack:

@@ -13,6 +13,7 @@ from imagic4d_core.align.centre import total_sum_shifts
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import create_stack, open_stack
+from imagic4d_core.io.writer import check_output
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 from imagic4d_core.units import in_pixels
 
@@ -84,6 +85,7 @@ def prepare(
     InputError, MismatchError, OutputError
     """
     n_threads = thread_count(threads)
+    check_output(dst, overwrite)
     with open_stack(src, what="images") as images:
         n, box = images.n_images, images.lines
         if images.pixels != box:

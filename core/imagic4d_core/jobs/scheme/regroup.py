@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from imagic4d_core.angrec.assign import Candidates
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.atomic import check_new, scratch_folder
+from imagic4d_core.io.atomic import scratch_folder
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack
-from imagic4d_core.io.writer import output_paths
+from imagic4d_core.io.writer import check_output
 from imagic4d_core.jobs.scheme.angrec import reconstitute
 from imagic4d_core.jobs.scheme.recon import recon
 from imagic4d_core.parallel import SERIAL, Comm
@@ -193,8 +193,7 @@ def regroup(
     ------
     UsageError, InputError, MismatchError, OutputError
     """
-    for path in output_paths(dst):
-        check_new(path, overwrite)
+    check_output(dst, overwrite)
     settings = {
         "increment": increment, "symmetry": symmetry, "max_shift": max_shift, "mask_radius": mask_radius, "folds": folds,
         "max_frequency": max_frequency or Frequency(0.33), "seed": seed, "comm": comm, "threads": threads,

@@ -13,9 +13,8 @@ from imagic4d_core.angrec.polar import PolarSampler, line_count
 from imagic4d_core.angrec.startup import MOST, Lines, add, arrange
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.atomic import check_new
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
-from imagic4d_core.io.writer import output_paths
+from imagic4d_core.io.writer import check_output
 from imagic4d_core.masks.shapes import soft_disc
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 from imagic4d_core.pixels.spectra import random_phases
@@ -134,8 +133,7 @@ def startup(
     if mode == "new" and anchors is not None:
         raise UsageError("--mode new takes no --anchors: use --mode add, or one of the anchor sets")
     if comm.rank == 0:
-        for path in output_paths(dst):
-            check_new(path, overwrite)
+        check_output(dst, overwrite)
     n_threads = thread_count(threads)
     with open_stack(src, what="images") as images:
         box = images.lines

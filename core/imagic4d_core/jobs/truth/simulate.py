@@ -17,7 +17,7 @@ from imagic4d_core.io.atomic import check_new
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack
-from imagic4d_core.io.writer import create_stack, output_paths
+from imagic4d_core.io.writer import check_output, create_stack, output_paths
 from imagic4d_core.jobs.truth.modelling import is_model_file
 from imagic4d_core.models import project, read_models
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks
@@ -120,6 +120,7 @@ def simulate(
     ------
     InputError, MismatchError, UsageError, OutputError
     """
+    check_output(output, overwrite)
     source = _Source(volumes)
     settings = simulation.CtfSettings(voltage, cs, amplitude, simulation.parse_defocus(defocus)) if ctf else None
     recipe = simulation.Recipe(
