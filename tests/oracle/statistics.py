@@ -1,4 +1,4 @@
-"""Naive twin of `io.statistics` and `kernels.statistics`: one density at a time, exact sums."""
+"""Naive twin of `io.statistics`: one density at a time, exact sums."""
 
 import math
 

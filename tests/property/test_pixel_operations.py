@@ -216,3 +216,45 @@ def test_peaks_are_local_maxima(box, seed):
     for i, p in enumerate(far):
         for q in far[:i]:
             assert np.linalg.norm(np.subtract(p.place, q.place)) > 3.5 - 2 * np.sqrt(len(box)) * 0.5
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    BOXES,
+    SEEDS,
+    st.sampled_from(["a + i", "(a - mean) / sigma", "where(r < 3, a, min)", "x + 10 * y + 100 * z", "i", "clip(a, 0, max)"]),
+)
+def test_a_formula_does_not_see_its_neighbours(box, seed, text):
+    a = noise(box, seed, 5)
+    formula = Expression.parse(text, arithmetic.NAMES)
+    whole = arithmetic.evaluate(a.copy(), formula, 3, box)
+    alone = [arithmetic.evaluate(one[None].copy(), formula, 3 + k, box) for k, one in enumerate(a)]
+    assert np.concatenate(alone).tobytes() == whole.tobytes()
+    if len(box) == 3 and not arithmetic.needs_whole_object(formula):
+        sections = arithmetic.evaluate(a.reshape(-1, 1, *box[1:]).copy(), formula, 3 * box[0], box, plane=True)
+        assert sections.tobytes() == whole.tobytes()
+
+
+@settings(max_examples=20, deadline=None)
+@given(BOXES, SEEDS, st.booleans(), st.booleans())
+def test_objects_are_normalised_one_by_one(box, seed, use_mask, masked):
+    a = noise(box, seed, 5) + 3
+    a[2] = 0.1
+    how = Normalisation(2.0, round_mask(box, min(box) / 3, 1.5) if use_mask else None, None, False, masked)
+    together, alone = a.copy(), a.copy()
+    flat, _ = normalise(together, how)
+    assert list(flat) == [normalise(one[None], how)[0][0] for one in alone] and flat[2]
+    assert together.tobytes() == alone.tobytes() and (together[2] == 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(BOXES, SEEDS, st.sampled_from([0.0, 2.5, "mean"]))
+def test_masked_densities(box, seed, level):
+    a = noise(box, seed, 4) + 3
+    mask = round_mask(box, min(box) / 3, 1.5)
+    outside = mask < 0.5
+    expected = []
+    for one in a.astype(np.float64):
+        here = one[outside].mean() if level == "mean" else level
+        expected.append(here + (one - here) * mask)
+    np.testing.assert_allclose(arithmetic.masked(a.copy(), mask, level), expected, atol=1e-5)

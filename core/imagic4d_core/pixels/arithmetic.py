@@ -3,7 +3,7 @@
 Functions take arrays (n, *box) of two or three axes and work in place where they can, in pieces that stay in the cache.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.expression import Expression
+from imagic4d_core.io.statistics import image_statistics, moments, pieces
 from imagic4d_core.masks.shapes import axes_of
 
 #: Densities worked on at a time.
@@ -70,11 +71,6 @@ OPERATIONS: dict[str, Pointwise] = {
 }
 
 
-def _pieces(size: int) -> Iterator[slice]:
-    for start in range(0, size, CHUNK):
-        yield slice(start, start + CHUNK)
-
-
 def pointwise(data: NDArray, name: str, value: float = 0.0) -> NDArray:
     """One of `OPERATIONS` on every density, in place.
 
@@ -92,8 +88,9 @@ def pointwise(data: NDArray, name: str, value: float = 0.0) -> NDArray:
     flat = np.ascontiguousarray(data).reshape(-1)
     v = data.dtype.type(value)
     with np.errstate(all="ignore"):
-        for piece in _pieces(flat.size):
-            operation.run(flat[piece], v, flat[piece])
+        for start in range(0, flat.size, CHUNK):
+            piece = flat[start : start + CHUNK]
+            operation.run(piece, v, piece)
     return flat.reshape(data.shape)
 
 
@@ -128,34 +125,34 @@ def evaluate(
         Objects come section by section.
     """
     axes = dict(zip(("z", "x", "y")[-len(box) :], axes_of(box), strict=True))
-    axes.setdefault("z", np.zeros((1,) * len(box), np.float32))
     out = data if data.flags.c_contiguous else data.copy()
-    for k, one in enumerate(out):
-        number, section = divmod(start + k, box[0]) if plane else (start + k, None)
-        z = axes["z"] if section is None else axes["z"][section : section + 1]
-        known = {"i": np.float32(number + 1), **_of_object(one, formula.names)}
-        lines = one.reshape(-1, one.shape[-1])
-        whole = np.broadcast_to(z, (*one.shape[:-1], 1)).reshape(-1, 1)
-        x = np.broadcast_to(axes["x"], (*one.shape[:-1], 1)).reshape(-1, 1)
-        y = axes["y"].reshape(1, -1)
-        step = max(1, CHUNK // lines.shape[1])
-        for first in range(0, len(lines), step):
-            piece = slice(first, first + step)
-            known.update(a=lines[piece], x=x[piece], y=y, z=whole[piece])
-            if "r" in formula.names:
-                known["r"] = np.sqrt(np.square(x[piece]) + np.square(y) + np.square(whole[piece]))
-            lines[piece] = formula(**known)
+    objects = out.reshape(len(out), -1, out.shape[-1])
+    number = np.arange(start, start + len(out))
+    # places of the lines of an object; objects that are sections have their own z
+    over = (*out.shape[1:-1], 1)
+    x, y = np.broadcast_to(axes["x"], over).reshape(-1, 1), axes["y"].reshape(1, -1)
+    if plane:
+        number, section = np.divmod(number, box[0])
+        z = axes["z"].reshape(-1, 1, 1)[section]
+    else:
+        z = np.broadcast_to(axes.get("z", np.float32(0)), over).reshape(1, -1, 1)
+    each = {"i": (number + 1).astype(np.float32).reshape(-1, 1, 1), **_of_objects(out, formula.names)}
+    for some, part in pieces(len(out), objects.shape[1], max(1, CHUNK // out.shape[-1])):
+        piece = objects[some, part]
+        place = {"x": x[part], "y": y, "z": z[some] if plane else z[:, part]}
+        if "r" in formula.names:
+            place["r"] = np.sqrt(np.square(place["x"]) + np.square(y) + np.square(place["z"]))
+        piece[...] = formula(a=piece, **place, **{name: values[some] for name, values in each.items()})
     return out
 
 
-def _of_object(one: NDArray[np.float32], names: frozenset[str]) -> dict[str, np.float32]:
+def _of_objects(data: NDArray[np.float32], names: frozenset[str]) -> dict[str, NDArray[np.float32]]:
+    """Statistics of each object, as far as a formula asks for them, shape (n, 1, 1)."""
     if not names & _OF_OBJECT:
         return {}
-    mean = np.mean(one, dtype=np.float64)
-    return {
-        "mean": np.float32(mean), "sigma": np.float32(np.std(one, dtype=np.float64)) if "sigma" in names else np.float32(0),
-        "min": one.min(), "max": one.max(),
-    }  # fmt: skip
+    found = image_statistics(data)
+    found[:, 1] = np.sqrt(found[:, 1])
+    return dict(zip(("mean", "sigma", "min", "max"), found.T.astype(np.float32).reshape(4, -1, 1, 1), strict=True))
 
 
 def needs_whole_object(formula: Expression) -> bool:
@@ -192,25 +189,20 @@ def masked(data: NDArray, mask: NDArray[np.float32], level: float | str = 0.0) -
     level : float or "mean"
         ``"mean"``: the mean of the densities outside (mask below one half), for each object.
     """
+    rows, m = data.reshape(len(data), -1), np.broadcast_to(mask, data.shape[1:]).reshape(-1)
+    levels = None
     if level == "mean":
-        outside = mask < 0.5
-        for one in data:
-            here = one[outside].mean(dtype=np.float64) if outside.any() else 0.0
-            _masked_piece(one, mask, one.dtype.type(here))
-        return data
-    for one in data:
-        _masked_piece(one, mask, data.dtype.type(level))
-    return data
-
-
-def _masked_piece(one: NDArray, mask: NDArray[np.float32], level: float) -> None:
-    a, m = one.reshape(-1), np.broadcast_to(mask, one.shape).reshape(-1)
-    for piece in _pieces(a.size):
-        if level:
-            a[piece] -= level
-        a[piece] *= m[piece]
-        if level:
-            a[piece] += level
+        levels = moments(rows, (m < 0.5).astype(np.float32))[:, :1].astype(data.dtype)
+    elif level:
+        levels = np.full((len(data), 1), level, data.dtype)
+    for some, part in pieces(*rows.shape):
+        piece = rows[some, part]
+        if levels is not None:
+            piece -= levels[some]
+        piece *= m[part]
+        if levels is not None:
+            piece += levels[some]
+    return rows.reshape(data.shape)
 
 
 def undefined_error(path: object, location: int, unit: str, what: str) -> InputError:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.io.statistics import image_statistics
+from imagic4d_core.io.statistics import moments, pieces
 from imagic4d_core.masks.shapes import axes_of
 
-CHUNK = 1 << 16
 #: Rounds of the search for outliers: each takes off those that the ones before had hidden.
 ROUNDS = 5
 
@@ -39,24 +38,9 @@ class Normalisation:
 
 
 def weighted_moments(a: NDArray[np.float32], mask: NDArray[np.float32] | None) -> tuple[float, float]:
-    """Mean and standard deviation of an array (any shape) under weights of the same shape; sums in float64."""
-    a = np.ascontiguousarray(a).reshape(-1)
-    if mask is None:
-        mean, variance = image_statistics(a.reshape(1, 1, -1))[0, :2]
-        return float(mean), float(np.sqrt(variance))
-    w = mask.reshape(-1)
-    total = float(w.sum(dtype=np.float64))
-    if total <= 0:
-        return 0.0, 0.0
-    mean = square = 0.0
-    for start in range(0, a.size, CHUNK):
-        mean += float((a[start : start + CHUNK] * w[start : start + CHUNK]).sum(dtype=np.float64))
-    mean /= total
-    for start in range(0, a.size, CHUNK):
-        x = a[start : start + CHUNK].astype(np.float64)
-        x -= mean
-        square += float((x * w[start : start + CHUNK]) @ x)
-    return mean, float(np.sqrt(square / total))
+    """Mean and standard deviation of an array (any shape) under weights of the same shape; see `io.statistics.moments`."""
+    mean, variance = moments(np.ascontiguousarray(a).reshape(1, -1), None if mask is None else mask.reshape(-1))[0]
+    return float(mean), float(np.sqrt(variance))
 
 
 def normalise(data: NDArray[np.float32], how: Normalisation) -> tuple[NDArray[np.bool_], int]:
@@ -74,62 +58,47 @@ def normalise(data: NDArray[np.float32], how: Normalisation) -> tuple[NDArray[np
     replaced : int
         Densities that were outliers.
     """
-    if how.mask is None and how.outliers is None and not how.ramp:
-        return _whole(data, how.sigma), 0
-    flat = np.zeros(len(data), bool)
-    replaced = 0
+    rows = data.reshape(len(data), -1)
+    weights = None if how.mask is None else how.mask.reshape(-1)
     plane = _Ramp(data.shape[1:], how.mask) if how.ramp else None
-    for k, one in enumerate(data):
-        if plane is not None:
+    if plane is not None:
+        for one in data:
             plane.take_off(one)
-        mean, sd = weighted_moments(one, how.mask)
-        if how.outliers is not None:
-            for _ in range(ROUNDS):
-                count = _replace(one, mean, how.outliers * sd)
-                replaced += count
-                if not count:
-                    break
-                if plane is not None:
-                    plane.take_off(one)
-                mean, sd = weighted_moments(one, how.mask)
-        flat[k] = bool(_constant(mean, sd))
-        if flat[k]:
-            one[...] = 0
-            continue
-        scale = np.float32(how.sigma / sd)
-        a = one.reshape(-1)
-        m = how.mask.reshape(-1) if how.masked and how.mask is not None else None
-        for start in range(0, a.size, CHUNK):
-            piece = a[start : start + CHUNK]
-            piece -= np.float32(mean)
-            piece *= scale
-            if m is not None:
-                piece *= m[start : start + CHUNK]
+    found = moments(rows, weights)
+    mean, sd = found[:, 0], np.sqrt(found[:, 1])
+    replaced = 0
+    if how.outliers is not None:
+        for k, one in enumerate(data):
+            mean[k], sd[k], count = _without_outliers(one, mean[k], sd[k], how, plane)
+            replaced += count
+    # no more than what rounding of float32 densities makes of a constant
+    flat = sd <= 1e-6 * np.abs(mean)
+    scale = np.where(flat, 0.0, how.sigma / np.where(flat, 1.0, sd)).astype(np.float32)
+    level = mean.astype(np.float32)
+    for some, part in pieces(*rows.shape):
+        piece = rows[some, part]
+        piece -= level[some, None]
+        piece *= scale[some, None]
+        if how.masked and weights is not None:
+            piece *= weights[part]
+    rows[flat] = 0.0  # not -0
     return flat, replaced
 
 
-def _constant(mean: NDArray[np.float64] | float, sd: NDArray[np.float64] | float) -> NDArray[np.bool_]:
-    """Whether a standard deviation is no more than what rounding of float32 densities makes of a constant."""
-    return np.asarray(sd) <= 1e-6 * np.abs(mean)
-
-
-def _whole(data: NDArray[np.float32], sigma: float) -> NDArray[np.bool_]:
-    """`normalise` without mask, outliers and ramps: several small objects at a time, in the cache."""
-    flat = np.zeros(len(data), bool)
-    rows = data.reshape(len(data), -1)
-    step = max(1, CHUNK // rows.shape[1])
-    for start in range(0, len(rows), step):
-        some = rows[start : start + step]
-        found = image_statistics(some[:, None])
-        mean, sd = found[:, 0], np.sqrt(found[:, 1])
-        flat[start : start + step] = bad = _constant(mean, sd)
-        scale = np.where(bad, 0.0, sigma / np.where(bad, 1.0, sd)).astype(np.float32)[:, None]
-        shift = mean.astype(np.float32)[:, None]
-        for first in range(0, rows.shape[1], CHUNK):
-            piece = some[:, first : first + CHUNK]
-            piece -= shift
-            piece *= scale
-    return flat
+def _without_outliers(
+    one: NDArray[np.float32], mean: float, sd: float, how: Normalisation, plane: "_Ramp | None"
+) -> tuple[float, float, int]:
+    """Replace the outliers of an object; its mean and standard deviation then, and how many there were."""
+    replaced = 0
+    for _ in range(ROUNDS):
+        count = _replace(one, mean, (how.outliers or 0.0) * sd)
+        replaced += count
+        if not count:
+            break
+        if plane is not None:
+            plane.take_off(one)
+        mean, sd = weighted_moments(one, how.mask)
+    return mean, sd, replaced
 
 
 def _replace(one: NDArray[np.float32], mean: float, most: float) -> int:

@@ -12,7 +12,6 @@ from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.plt import locations_of, read_plt
 from imagic4d_core.io.stack import BLOCK_BYTES, Stack, create_stack
-from imagic4d_core.io.statistics import worth_compiling
 from imagic4d_core.io.windows import Span, read_windows
 from imagic4d_core.jobs.images.operating import Operated, box_of, open_unit
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
@@ -159,10 +158,6 @@ def cut(
         volumes = ndim == 3
         step = max(1, min(_BLOCK, BLOCK_BYTES // (4 * int(np.prod(new)))))
         what = "padded" if all(a >= b for a, b in zip(new, old, strict=True)) else "cut"
-        if worth_compiling(stack.dtype.itemsize * n * int(np.prod(new))):
-            from imagic4d_core.kernels import statistics
-
-            statistics.use()
         with create_stack(
             dst, n, planes, new[-2], new[-1], pixel_size=stack.pixel_size, overwrite=overwrite, comm=comm, dtype=stack.dtype,
             type_word=stack.layout.type_word, volumes=volumes, nblocks=stack.nblocks,

@@ -15,7 +15,7 @@ from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.plt import write_plt
 from imagic4d_core.io.stack import create_stack
 from imagic4d_core.io.statistics import image_statistics
-from imagic4d_core.jobs.images.operating import Operated, box_of, compile_statistics, open_unit, operate, survey
+from imagic4d_core.jobs.images.operating import Operated, box_of, open_unit, operate, survey
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pixels import local
 from imagic4d_core.units import in_pixels
@@ -152,8 +152,6 @@ def statistics(
     def look(data: NDArray, headers: NDArray, start: int) -> NDArray:
         return image_statistics(data.reshape(len(data), 1, -1))
 
-    with open_unit(src, unit, loc) as stack:
-        compile_statistics(4 * stack.n_images * stack.lines * stack.pixels)
     settings: dict[str, Any] = {"comm": comm, "threads": threads, "progress": progress}
     found = np.concatenate(survey(src, look, unit=unit, loc=loc, any_order=True, **settings))
     found[:, 1] = np.sqrt(found[:, 1])

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
-from imagic4d_core.io.statistics import worth_compiling
 from imagic4d_core.io.writer import output_format
 from imagic4d_core.jobs.files.copying import shape_text
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
@@ -119,14 +118,6 @@ def in_order(comm: Comm, found: dict[int, Any]) -> list[Any]:
     return [value for _, value in sorted(parts, key=lambda item: item[0])]
 
 
-def compile_statistics(size: int) -> None:
-    """Bring in compiled statistics where `size` bytes of densities make that worth while."""
-    if worth_compiling(size):
-        from imagic4d_core.kernels import statistics
-
-        statistics.use()
-
-
 def operate(
     src: str | os.PathLike, dst: str | os.PathLike, operation: Operation, *, what: str, unit: str, loc: Locations | None = None,
     box: Sequence[int] | Callable[[tuple[int, ...]], Sequence[int]] | None = None,
@@ -197,7 +188,6 @@ def operate(
         widest = max(planes * old[-2] * old[-1], out_planes * new[-2] * new[-1]) // (planes if pieces else 1)
         step = max(1, BLOCK_BYTES // (4 * widest))
         n_threads = thread_count(threads)
-        compile_statistics(4 * count * out_planes * new[-2] * new[-1] // (planes if pieces else 1))
         with create_stack(
             dst, objects, sections, new[-2], new[-1], pixel_size=size, overwrite=overwrite, comm=comm, dtype=dtype,
             volumes=volumes, nblocks=stack.nblocks, history=what, rows=rows,

@@ -15,8 +15,6 @@ from imagic4d_core.geometry import euler, sphere, symmetry
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
-from imagic4d_core.io.statistics import worth_compiling
-from imagic4d_core.kernels import statistics
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, warm_first
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.recon.warm import warmup
@@ -116,8 +114,6 @@ def forward(
         r_max = shells_of(max_frequency, box, volumes.pixel_size)
         count = len(source)
         tasks = [part for v in range(-1, len(known)) for part in _chunks(np.flatnonzero(source == v), batch_size(box))]
-        if worth_compiling(4 * count * box * box):
-            statistics.use()
         with create_stack(
             dst, count, 1, box, box, pixel_size=volumes.pixel_size, overwrite=overwrite, comm=comm, history="forward"
         ) as out:
