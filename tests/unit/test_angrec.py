@@ -178,7 +178,7 @@ def test_constant_images_do_no_harm(tmp_path):
 
 def test_directions_in_several_parts(tmp_path, monkeypatch):
     """More references than are held at a time: the same poses, and scores of mismatched directions as from all at once."""
-    from imagic4d_core.jobs.scheme import angrec as job
+    from imagic4d_core.jobs.scheme import angrec_search as job
 
     case(tmp_path, [model(1), model(2)], 24, sigma=0.5)
     settings = FINE | {"anchors": tmp_path / "v.hed", "score": "zscore"}

@@ -157,7 +157,7 @@ def test_search_with_anchor_sections_ranks_as_sinogram_correlation(tmp_path):
     from imagic4d_core.geometry.poses import Poses
     from imagic4d_core.io.header import blank_headers
     from imagic4d_core.io.stack import open_stack, write_stack
-    from imagic4d_core.jobs.scheme.angrec import _sections
+    from imagic4d_core.jobs.scheme.angrec_anchors import volumes_of_projections
 
     box, r_max, m = 28, 8, model(8)
     anchors = sphere.matrices(*sphere.directions(26.0, mirror=True))
@@ -166,7 +166,7 @@ def test_search_with_anchor_sections_ranks_as_sinogram_correlation(tmp_path):
     projections = project(m, anchors, None, box)
     write_stack(tmp_path / "a.hed", projections, poses.into_headers(blank_headers(len(anchors), box, box)))
     with open_stack(tmp_path / "a.hed") as stack:
-        volumes, numbers, folds = _sections(stack, poses, r_max, "C1")
+        volumes, numbers, folds = volumes_of_projections(stack, poses, r_max, "C1")
     references = prepare_references(volumes, numbers, folds, r_max)
     sampler = PolarSampler(box, r_max, 72)
     directions = sphere.matrices(*sphere.directions(24.0))

@@ -11,7 +11,7 @@ The rounding error of one contribution is 2**-33 units.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +32,18 @@ SHARPNESS = {3: 1.2, 4: 1.5}
 _LARGEST = 2.0 ** (50 - FIXED_BITS)
 #: Least weight of a cell, relative to the mean of its shell.
 FLOOR = 1e-3
+
+
+@overload
+def shells_of(frequency: None, box: int, pixel_size: float | None) -> None: ...
+
+
+@overload
+def shells_of(frequency: Frequency, box: int, pixel_size: float | None) -> int: ...
+
+
+@overload
+def shells_of(frequency: Frequency | None, box: int, pixel_size: float | None) -> int | None: ...
 
 
 def shells_of(frequency: Frequency | None, box: int, pixel_size: float | None) -> int | None:

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from imagic4d_core.ctf.parameters import CtfParameters
 from imagic4d_core.errors import MismatchError, UsageError
 from imagic4d_core.geometry import symmetry as sym
-from imagic4d_core.io.atomic import check_new
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import StackWriter, create_stack, open_stack
-from imagic4d_core.io.writer import output_paths
+from imagic4d_core.io.writer import check_output
 from imagic4d_core.jobs.scheme.recon_errors import ImageFiles, write_reprojections
 from imagic4d_core.jobs.scheme.recon_input import Inversion, Sets, Work, poses_for
 from imagic4d_core.jobs.scheme.recon_sums import volume_sums
@@ -187,8 +186,7 @@ def recon(
             [int(n) for n in sizes], found.renumbered,
         )  # fmt: skip
         if images_out is not None:
-            for path in output_paths(images_out):
-                check_new(path, overwrite)
+            check_output(images_out, overwrite)
         diameter = exact_filter.diameter(object_size, box) if method == "exact-filter" else None
         inversion = Inversion(group, shells_of(max_frequency, box, images.pixel_size), diameter)
         contrast = amplitude_contrast if weigh_ctf else None
