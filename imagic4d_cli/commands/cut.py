@@ -34,7 +34,8 @@ def cli(
 
     Windows partly outside are filled (--border fill), and counted in the report; "error" refuses them, "skip" leaves them out.
     The density type is kept. Header words written: 16, 17 and 12, the first pixel's place in the old {image}, and 109, its
-    location; with coordinates also 70, 71, 72 and 73 (number and centre in the micrograph, location of the micrograph).
+    location; with coordinates also 70, 71, 72 and 73 (number and centre in the micrograph, location of the micrograph); of images
+    with a pose 80 and 81, which follow a window off the centre.
 
     \b
     [images] Examples:

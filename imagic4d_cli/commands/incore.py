@@ -40,10 +40,11 @@ def cli(run: Run, src: str, dst: str | None, unit: str, **settings: Any) -> None
     correlation coefficients for every shift, the maximum is in word 104; a peak at d says that INPUT is SECOND moved by d.
 
     rotational-average is the mean by distance from the centre as {image}, radial-curve as a line; power-curve the mean power
-    by frequency (step and end in words 28 and 29, 1/Å). average and variance make one {image} of all. statistics prints mean,
+    by frequency (end and step in words 28 and 29, 1/Å). average and variance make one {image} of all. statistics prints mean,
     sigma, min, max of each; histogram prints, or gives a line for each {image}; peaks prints the --number highest, or writes a
     PLT file: location, x, y[, z] from the centre, height. local-variance takes a round --window. symmetrise averages over the
-    rotations of --symmetry, in {axes} dimensions. sinogram (images only) is the projection to lines, degree by degree.
+    rotations of --symmetry, in {axes} dimensions. sinogram (images only) is the projection to lines, degree by degree (first
+    and last angle in words 28 and 29).
 
     \b
     [images] Examples:

@@ -134,6 +134,7 @@ def test_cut_and_its_header(im4d, images, tmp_path):
     data, h = sound(im4d, tmp_path / "out", 3, 1, 6, 5)
     assert np.array_equal(data, pattern(5, 12, 9)[1:4, 0:6, 2:7])  # line 4 is index 3, which becomes index 3
     assert h["IXOLD"].tolist() == [1] * 3 and h["IYOLD"].tolist() == [3] * 3 and h["LOCOLD"].tolist() == [2, 3, 4]
+    assert (h["RXSHIFT"] == -3).all() and (h["RYSHIFT"] == 0).all()  # the centre, index 6, lies three lines below the new one
     assert h["REF3D"].tolist() == [101, 102, 103] and (h["ACTIVE"] == -1).all() and (h["PIXSIZE"] == 2.5).all()
     done = im4d("cut", images, tmp_path / "pad", "--box", "15,14", "--fill", "7", "--json").json
     data, h = sound(im4d, tmp_path / "pad", 5, 1, 15, 14)
@@ -142,6 +143,18 @@ def test_cut_and_its_header(im4d, images, tmp_path):
     im4d("cut", tmp_path / "pad", tmp_path / "back", "--box", "12,9")
     assert np.array_equal(read_stack(tmp_path / "back")[0], pattern(5, 12, 9))
     assert data[0, 0, 0] == 7
+
+
+def test_a_pose_follows_a_window_off_the_centre(im4d, tmp_path):
+    """What --by-pose brings to the centre is the same, wherever the window lay; images without a pose get none."""
+    root = write_pair(tmp_path / "a", pattern(2, 1, 40, 40), floats={65: 0.0, 66: 50.0})
+    im4d("cut", root, tmp_path / "middle", "--box", "16")
+    im4d("cut", root, tmp_path / "aside", "--box", "24", "--at", "19,24")
+    im4d("rotate", tmp_path / "aside", tmp_path / "back", "--by-pose")
+    assert np.array_equal(read_stack(tmp_path / "back")[0][:, 4:20, 4:20], read_stack(tmp_path / "middle")[0])
+    im4d("header", "wipe", root, tmp_path / "bare", "--word", "ALL")
+    im4d("cut", tmp_path / "bare", tmp_path / "none", "--box", "24", "--at", "19,24")
+    assert not sound(im4d, tmp_path / "none", 2, 1, 24, 24)[1]["RXSHIFT"].any()
 
 
 def test_cut_volumes(im4d, volumes, tmp_path):

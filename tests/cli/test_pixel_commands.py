@@ -94,7 +94,7 @@ def test_formulas_on_volumes(expr, im4d, place):
     im4d("threed-arithmetic", "volumes.hed", "out.hed", "--expr", expr, "--loc", "2-3")
     a = read_stack("volumes.hed")[0][1:].astype(np.float64)
     z, x, y = np.meshgrid(*[np.arange(n) - n // 2 for n in a.shape[1:]], indexing="ij")
-    names = {"a": a, "x": x, "y": y, "z": z, "i": np.arange(1, 3)[:, None, None, None], "where": np.where,
+    names = {"a": a, "x": x, "y": y, "z": z, "i": np.arange(2, 4)[:, None, None, None], "where": np.where,
              "mean": a.mean((1, 2, 3), keepdims=True)}  # fmt: skip
     np.testing.assert_allclose(read_stack("out.hed")[0], np.broadcast_to(eval(expr, names), a.shape), atol=1e-5)
 

@@ -122,7 +122,7 @@ def choose_scale(spectrum: NDArray, shape: tuple[int, ...], contrast: str = "aut
     `ENOUGH`, at most to `COARSEST` of the shortest edge. The median is measured on the data, so coloured noise counts as what
     it is.
     """
-    scale, last = finest, max(finest, COARSEST * min(n for n in shape if n > 1))
+    scale, last = finest, max(finest, COARSEST * min((n for n in shape if n > 1), default=1))
     while True:
         x = smoothed(spectrum, shape, scale)
         ground = background(x)

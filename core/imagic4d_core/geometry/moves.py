@@ -139,10 +139,10 @@ class Moves:
             hand = turned if h.ndim == 1 else turned[:, None]
             h["MIRRORED"] = np.where(hand, h["MIRRORED"] <= 0, h["MIRRORED"])
         if self.ndim == 2:
-            self._move_poses(first, turned)
+            self.carry_poses(first, turned)
 
-    def _move_poses(self, h: NDArray, turned: NDArray[np.bool_]) -> None:
-        """Images: the pose goes with the pixels, where there is one."""
+    def carry_poses(self, h: NDArray, turned: NDArray[np.bool_]) -> None:
+        """Images: the pose goes with the pixels, where there is one; in place, shape (n,), `turned` where they are mirrored."""
         known = np.zeros(len(h), bool)
         for name in ("ALPHA", "BETA", "GAMMA", "REF3D"):
             known |= h[name] != 0

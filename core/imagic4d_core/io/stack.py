@@ -120,6 +120,11 @@ class Stack:
         """0-based image numbers in the file, None for all of them."""
         return self._index
 
+    @property
+    def locations(self) -> NDArray[np.intp]:
+        """Locations in the file, from 1, of the objects of this view."""
+        return np.arange(1, self.objects + 1) if self._index is None else self._index[:: self.sections] // self.sections + 1
+
     def _load_sidecar(self) -> None:
         path = star.sidecar(self.path)
         if not path.is_file():

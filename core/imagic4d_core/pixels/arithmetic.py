@@ -106,8 +106,9 @@ def first_undefined(data: NDArray) -> int | None:
 
 
 def evaluate(
-    data: NDArray[np.float32], formula: Expression, start: int, box: Sequence[int], plane: bool = False
-) -> NDArray[np.float32]:
+    data: NDArray[np.float32], formula: Expression, start: int, box: Sequence[int], plane: bool = False,
+    locations: NDArray[np.intp] | None = None,
+) -> NDArray[np.float32]:  # fmt: skip
     """The value of a formula for every density, in place.
 
     Parameters
@@ -123,6 +124,8 @@ def evaluate(
         (lines, pixels) or (sections, lines, pixels) of an object.
     plane : bool
         Objects come section by section.
+    locations : ndarray of int, optional
+        Of all objects, in the file; default: 1, 2, ...
     """
     axes = dict(zip(("z", "x", "y")[-len(box) :], axes_of(box), strict=True))
     out = data if data.flags.c_contiguous else data.copy()
@@ -136,7 +139,10 @@ def evaluate(
         z = axes["z"].reshape(-1, 1, 1)[section]
     else:
         z = np.broadcast_to(axes.get("z", np.float32(0)), over).reshape(1, -1, 1)
-    each = {"i": (number + 1).astype(np.float32).reshape(-1, 1, 1), **_of_objects(out, formula.names)}
+    each = {
+        "i": (number + 1 if locations is None else locations[number]).astype(np.float32).reshape(-1, 1, 1),
+        **_of_objects(out, formula.names),
+    }
     for some, part in pieces(len(out), objects.shape[1], max(1, CHUNK // out.shape[-1])):
         piece = objects[some, part]
         place = {"x": x[part], "y": y, "z": z[some] if plane else z[:, part]}

@@ -77,9 +77,10 @@ def arithmetic(
         raise UsageError("--value goes with --operation; in --expr the number stands in the formula")
     with open_unit(src, unit, loc) as stack:
         path, box, is_complex = stack.path, box_of(stack), stack.is_complex and stack.layout.type_word != "RECO"
+        locations = stack.locations
     whole = True
     if expr is not None:
-        run, said, whole = _formula(expr, box)
+        run, said, whole = _formula(expr, box, locations)
     elif operation in pixels.OPERATIONS:
         run, said = _pointwise(operation, value, is_complex, path)
         whole = False
@@ -101,7 +102,7 @@ def arithmetic(
         out = run(data, headers, start)
         bad = None if safe else pixels.first_undefined(out)
         if bad is not None:
-            raise pixels.undefined_error(path, (start + bad) // each + 1, unit.removesuffix("s"), name)
+            raise pixels.undefined_error(path, int(locations[(start + bad) // each]), unit.removesuffix("s"), name)
         return out
 
     return operate(
@@ -111,12 +112,12 @@ def arithmetic(
     )  # fmt: skip
 
 
-def _formula(expr: str, box: Sequence[int]) -> tuple[Operation, str, bool]:
+def _formula(expr: str, box: Sequence[int], locations: NDArray[np.intp]) -> tuple[Operation, str, bool]:
     formula = Expression.parse(expr, pixels.NAMES)
     whole = len(box) == 2 or pixels.needs_whole_object(formula)
 
     def run(data: NDArray, headers: NDArray, start: int) -> NDArray:
-        return pixels.evaluate(data, formula, start, box, plane=not whole)
+        return pixels.evaluate(data, formula, start, box, not whole, locations)
 
     return run, formula.text, whole
 

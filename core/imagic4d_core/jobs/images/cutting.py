@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, UsageError
+from imagic4d_core.geometry.moves import Moves
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.plt import locations_of, read_plt
 from imagic4d_core.io.stack import BLOCK_BYTES, Stack, create_stack
@@ -116,7 +117,8 @@ def cut(
     """Cut windows; a window larger than the object pads it. Only what is inside windows is read.
 
     The header gets the place it was cut from: IXOLD, IYOLD (and IZOLD) of the first pixel, counted from 1 (0 and below: outside),
-    and LOCOLD; with coordinates also LOCORIG, LOCMICRO, IXMICRO and IYMICRO. The density type is kept.
+    and LOCOLD; with coordinates also LOCORIG, LOCMICRO, IXMICRO and IYMICRO. Away from the centre, the shift still to be applied
+    (words 80, 81) of images with a pose follows. The density type is kept.
 
     Parameters
     ----------
@@ -239,6 +241,9 @@ def _records(stack: Stack, part: Windows, new: Sequence[int]) -> tuple[NDArray, 
     first = np.repeat(part.centre - np.array(new) // 2 + 1, planes, axis=0)
     h["IXOLD"], h["IYOLD"] = first[:, -2], first[:, -1]
     h["IZOLD"] = first[:, 0] if stack.is_volumes else 0
+    off = np.array(box_of(stack)) // 2 - part.centre
+    if not stack.is_volumes and off.any():
+        Moves.shifts(off).carry_poses(h, np.zeros(len(h), bool))
     place_ = part.source * per if stack.index is None else stack.index[part.source * per]
     location = np.repeat(place_ // stack.layout.sections if stack.is_volumes else place_, planes) + 1
     h["LOCOLD"] = location

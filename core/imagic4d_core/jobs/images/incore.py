@@ -140,7 +140,7 @@ def incore(
         need = "complex densities (COMP), made by --mode fourier" if mode == "back-transform" else "real densities"
         raise InputError(f"{path}: --mode {mode} needs {need}")
     radius = in_pixels(3.0 if window is None else window, min(box))
-    if mode == "local-variance" and not 1 <= radius < min(n for n in box if n > 1) / 2:
+    if mode == "local-variance" and not 1 <= radius < min((n for n in box if n > 1), default=1) / 2:
         raise UsageError(f"--window {radius:g} pixels: give 1 pixel or more, and less than half the box")
     partner = None if second is None else Partner.open(second, unit, box, objects, path)
     context = _Context(len(box), box, radius, symmetry, interpolation, partner, threads_inside)
@@ -157,8 +157,10 @@ def incore(
             if mode in ("cross-correlation", "autocorrelation"):
                 headers["CCC"] = out.reshape(len(out), -1).max(axis=1)[:, None]
             if mode == "power-curve":  # words 28 and 29: largest wave number and step
-                step = 1.0 / (min(n for n in box if n > 1) * (size or 1.0))
+                step = 1.0 / (min((n for n in box if n > 1), default=1) * (size or 1.0))
                 headers["SINOSTRT"], headers["SINOEND"] = step * (new[-1] - 1), step
+            if mode == "sinogram":  # words 28 and 29: angles of the first and of the last line
+                headers["SINOSTRT"], headers["SINOEND"] = 0.0, new[0] - 1.0
             return np.ascontiguousarray(out).reshape(len(data), *new)
 
         said = (IMAGES | CURVES)[mode].format(second=second, radius=radius, symmetry=symmetry)

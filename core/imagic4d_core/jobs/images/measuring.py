@@ -94,15 +94,18 @@ def set_statistics(
         out = mean
     solid = len(box) == 3
     sections = box[0] if solid else 1
-    with create_stack(dst, 1, sections, *box[-2:], pixel_size=size, overwrite=overwrite, comm=comm, volumes=solid) as writer:
+    said = f"{mode} of {count} {unit}"
+    with create_stack(
+        dst, 1, sections, *box[-2:], pixel_size=size, overwrite=overwrite, comm=comm, volumes=solid, history=said
+    ) as writer:
         if comm.rank == 0:
             writer.write(0, out.astype(np.float32).reshape(sections, *box[-2:]))
             headers = blank_headers(sections, *box[-2:], sections, pixel_size=size)
             headers["NALISUM"] = count
-            headers["NAME"] = f"{mode} of {count} {unit}".encode()
+            headers["NAME"] = said.encode()
             writer.set_headers(0, headers)
         name = str(writer.path)
-    return Operated(f"{mode} of {count} {unit}", str(path), name, 1, sections, *box[-2:])
+    return Operated(said, str(path), name, 1, sections, *box[-2:])
 
 
 @dataclass
@@ -152,12 +155,15 @@ def statistics(
     def look(data: NDArray, headers: NDArray, start: int) -> NDArray:
         return image_statistics(data.reshape(len(data), 1, -1))
 
+    with open_unit(src, unit, loc) as stack:
+        location = stack.locations.tolist()
     settings: dict[str, Any] = {"comm": comm, "threads": threads, "progress": progress}
     found = np.concatenate(survey(src, look, unit=unit, loc=loc, any_order=True, **settings))
     found[:, 1] = np.sqrt(found[:, 1])
     names = ("mean", "sigma", "min", "max")
     return Statistics(
-        os.fspath(src), [{"location": k + 1, **dict(zip(names, row, strict=True))} for k, row in enumerate(found.tolist())]
+        os.fspath(src),
+        [{"location": k, **dict(zip(names, row, strict=True))} for k, row in zip(location, found.tolist(), strict=True)],
     )
 
 
@@ -287,13 +293,14 @@ def peak_search(
     """
     with open_unit(src, unit, loc) as stack:
         distance = in_pixels(1.0 if window is None else window, min(box_of(stack)))
+        location = stack.locations.tolist()
 
     def look(data: NDArray, headers: NDArray, start: int) -> list[dict[str, float]]:
         rows = []
         for k, one in enumerate(data):
             for peak in local.peaks(one, number, distance, least):
                 place = dict(zip("xyz", peak.place, strict=False))
-                rows.append({"location": start + k + 1, **place, "height": peak.height})
+                rows.append({"location": location[start + k], **place, "height": peak.height})
         return rows
 
     found = survey(src, look, unit=unit, loc=loc, comm=comm, threads=threads, progress=progress)

@@ -14,6 +14,7 @@ from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import create_stack, open_stack
 from imagic4d_core.io.writer import check_output
+from imagic4d_core.masks.shapes import falling
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 from imagic4d_core.units import in_pixels
 
@@ -139,7 +140,7 @@ def _masked(data: NDArray[np.float32], shifts: NDArray[np.float64], radius: floa
     edge = max(2.0, 0.06 * box)
     for i, (image, (sx, sy)) in enumerate(zip(data, shifts, strict=True)):
         r = np.hypot((x + sx)[:, None], x + sy)
-        mask = 0.5 * (1 + np.cos(np.pi * np.clip((r - radius) / edge, 0, 1)))
+        mask = falling(r, radius, edge)
         outside = mask < 0.5
         level = float(image[outside].mean()) if outside.any() else 0.0
         out[i] = (image - level) * mask

@@ -33,6 +33,8 @@ class Compared:
     operation, first, second : str
     values : list of float
         One for each object.
+    locations : list of int
+        Theirs in the first file.
     output : str or None
     """
 
@@ -40,6 +42,7 @@ class Compared:
     first: str
     second: str
     values: list[float]
+    locations: list[int]
     output: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -49,7 +52,7 @@ class Compared:
     def lines(self) -> list[str]:
         """For people."""
         unit = " degrees" if self.operation == "phase-residual" else ""
-        out = [f"{k + 1}  {v:.6f}" for k, v in enumerate(self.values[:20])]
+        out = [f"{k}  {v:.6f}" for k, v in zip(self.locations[:20], self.values[:20], strict=True)]
         if len(self.values) > 20:
             out.append(f"... {len(self.values)} values; --json gives all")
         low, high = min(self.values), max(self.values)
@@ -237,4 +240,8 @@ def _compare(
         operate(first, dst, work, what=operation, overwrite=overwrite, **settings)
         parts = in_order(settings["comm"], found)
     values = [v for part in parts for v in part]
-    return Compared(operation, os.fspath(first), str(partner.stack.path), values, None if dst is None else os.fspath(dst))
+    with open_unit(first, settings["unit"], settings["loc"]) as stack:
+        location = stack.locations.tolist()
+    return Compared(
+        operation, os.fspath(first), str(partner.stack.path), values, location, None if dst is None else os.fspath(dst)
+    )

@@ -92,10 +92,10 @@ def correlate(
         count = 90 if r_max <= 35 else 180
         first, pose = _lines(images, 0, r_max, count)
         found, panels = [], []
-        a = _location(images, 0)
+        a = int(images.locations[0])
         for k in range(start, min(others.n_images, start + MOST)):
             lines, other = _lines(others, k, r_max, count)
-            c, b = scf(first, lines, amplitude_filter), _location(others, k)
+            c, b = scf(first, lines, amplitude_filter), int(others.locations[k])
             best, known, value = best_line(c), None, None
             if _posed(pose) and _posed(other):
                 known = common_line(pose.matrices()[0], other.matrices()[0])
@@ -106,10 +106,6 @@ def correlate(
             found.append(Correlated(a, b, best, known, value))
             panels.append((f"{a} with {b}: {best.value:.2f}", c, best, known))
     return scf_figure(panels, f"image {a}", "the anchor" if anchors else "the other"), found
-
-
-def _location(stack: Stack, index: int) -> int:
-    return index + 1 if stack.index is None else int(stack.index[index]) + 1
 
 
 def _posed(pose: Poses) -> bool:
@@ -124,5 +120,5 @@ def _lines(stack: Stack, index: int, r_max: int, count: int) -> tuple[NDArray[np
     mask = soft_disc(stack.lines, RADIUS * half, 0.1 * half)
     image = (image - np.average(image, weights=mask)) * mask
     if not image.any():
-        raise InputError(f"{stack.path}: image {_location(stack, index)} is constant: it has no lines to correlate")
+        raise InputError(f"{stack.path}: image {int(stack.locations[index])} is constant: it has no lines to correlate")
     return half_lines(image, r_max, count), pose

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import MismatchError
-from imagic4d_core.fourier import centred_irfftn, centred_rfftn, crop_rfftn, frequencies, half_frequencies
+from imagic4d_core.filters.band import Band, filtered
+from imagic4d_core.fourier import centred_rfftn
 from imagic4d_core.fsc import shell_curves
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import Stack, open_stack
@@ -16,7 +17,7 @@ from imagic4d_core.jobs.truth.modelling import is_model_file, sampled_volumes
 from imagic4d_core.pictures.rundata import Run, Truth, volume_tiles
 from imagic4d_core.pictures.volumes import object_frame
 from imagic4d_core.scores import score_membership
-from imagic4d_core.volalign import VolumeAlignment, align_volumes, apply_alignment
+from imagic4d_core.volalign import VolumeAlignment, align_volumes, apply_alignment, resampled
 
 F32 = NDArray[np.float32]
 #: Volumes are compared on grids no larger than this (Fourier cut): enough for pictures.
@@ -76,18 +77,12 @@ def _reduced(volume: F32) -> F32:
     box = volume.shape[0]
     if box <= LARGEST:
         return volume
-    new = (LARGEST,) * 3
-    cut = crop_rfftn(centred_rfftn(volume, 3), volume.shape, new)
-    return (centred_irfftn(cut, new) * (LARGEST / box) ** 3).astype(np.float32)
+    return resampled(centred_rfftn(volume, 3), box, LARGEST)
 
 
 def low_passed(volume: F32, limit: float) -> F32:
     """Volume low-passed at `limit` (fraction of Nyquist) with a cosine edge 0.1 wide."""
-    n = volume.shape[0]
-    full, half = frequencies(n), half_frequencies(n)
-    k = 2.0 * np.sqrt(full[:, None, None] ** 2 + full[:, None] ** 2 + half**2)
-    gain = 0.5 + 0.5 * np.cos(np.pi * np.clip((k - limit) / 0.1 + 0.5, 0.0, 1.0))
-    return centred_irfftn(centred_rfftn(volume, 3) * gain.astype(np.float32), volume.shape).astype(np.float32)
+    return filtered(volume[None].copy(), 3, Band(high=limit, edge="cosine", width=0.1).curve)[0]
 
 
 class _True:

@@ -151,15 +151,10 @@ def _read(stack: Stack, start: int, stop: int) -> NDArray[np.float32]:
     return stack.read(start, stop, finite=False)
 
 
-def _location(stack: Stack, index: int) -> int:
-    """1-based location in the file of object `index` of the view."""
-    return index + 1 if stack.index is None else int(stack.index[index * stack.sections]) // stack.sections + 1
-
-
 def _image_tile(stack: Stack, index: int, names: Sequence[str] = ()) -> Tile:
     image = _read(stack, index, index + 1)[0]
     header = stack.headers(index, index + 1)[0]
-    location = _location(stack, index)
+    location = int(stack.locations[index])
     words, colour = [], ""
     if header["REF3D"] > 0:
         words.append(f"3D {int(header['REF3D'])}")
@@ -181,7 +176,7 @@ def _image_tile(stack: Stack, index: int, names: Sequence[str] = ()) -> Tile:
 
 def _volume_tiles(stack: Stack, index: int, kind: str, text: bool) -> list[Tile]:
     volume = _read(stack, index * stack.sections, (index + 1) * stack.sections)
-    location = _location(stack, index)
+    location = int(stack.locations[index])
     if kind == "montage":
         limits = robust_limits(volume)
         size = _tile_size(max(volume.shape[1:]))
@@ -210,4 +205,4 @@ def _volume_tiles(stack: Stack, index: int, kind: str, text: bool) -> list[Tile]
 def _number_of(stack: Stack, index: int) -> int:
     """3D number of a volume: REF3D of its first section, or its location."""
     number = int(stack.headers(index * stack.sections, index * stack.sections + 1)[0]["REF3D"])
-    return number if 0 < number < 10000 else _location(stack, index)
+    return number if 0 < number < 10000 else int(stack.locations[index])
