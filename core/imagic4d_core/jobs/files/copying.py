@@ -258,13 +258,11 @@ def _replace(
             )
         if first > have + 1 or (end > have and old.is_volumes and unit == "images"):
             limit = (
-                f"1 to {have + 1}"
+                f"writing can start at 1 to {have + 1}"
                 if unit == "volumes" or not old.is_volumes
-                else f"{count} {unit} fit from 1 to {have - count + 1}"
+                else f"{count} fit in at 1 to {have - count + 1}"
             )
-            raise InputError(
-                f"{old.path}: location {first} is out of range; the file holds {have} {unit}, writing can start at {limit}"
-            )
+            raise InputError(f"{old.path}: location {first} is out of range; the file holds {have} {unit}, and {limit}")
         total = max(have, end)
         with create_stack(
             name, total * per // old.sections, *old.shape[1:], pixel_size=old.pixel_size if old.format == "MRC" else None,
