@@ -90,7 +90,7 @@ def euler_from_relion(rot: ArrayLike, tilt: ArrayLike, psi: ArrayLike) -> tuple[
     return _turn(p - 90.0), t + 0.0, _turn(r + 90.0)
 
 
-def random_rotations(rng: np.random.Generator, count: int) -> F64:
+def random_rotations(rng: "np.random.Generator", count: int) -> F64:
     """Draw rotations uniformly on SO(3) (Shoemake's quaternions), shape (count, 3, 3)."""
     q = rng.standard_normal((count, 4))
     return matrix_from_quaternion(q / np.linalg.norm(q, axis=1, keepdims=True))

@@ -104,7 +104,7 @@ def matrices(beta: NDArray, gamma: NDArray) -> F64:
     return matrix_from_euler(np.zeros(len(beta)), beta, gamma)
 
 
-def random_directions(rng: np.random.Generator, count: int) -> tuple[F64, F64]:
+def random_directions(rng: "np.random.Generator", count: int) -> tuple[F64, F64]:
     """Uniform random ``(beta, gamma)`` in degrees."""
     z = rng.uniform(-1.0, 1.0, count)
     return np.rad2deg(np.arccos(z)), rng.uniform(0.0, 360.0, count)

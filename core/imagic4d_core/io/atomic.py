@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +35,7 @@ def check_new(path: str | os.PathLike, overwrite: bool = False) -> Path:
 def temp_name(path: str | os.PathLike) -> Path:
     """A free name beside `path`, hidden, for a file that is renamed to `path` when complete."""
     path = Path(path)
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
 
 
 def _failure(path: str | os.PathLike, error: OSError) -> OutputError:

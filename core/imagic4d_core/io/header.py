@@ -289,14 +289,14 @@ def add_history(h: NDArray, text: str) -> None:
     """
     room = HEADER_DTYPE["HISTORY"].itemsize
     line = text.encode("ascii", "replace").replace(b";", b",")[:72]
-    for old in np.unique(h["HISTORY"]):
-        parts = [p for p in bytes(old).strip(b"\0 ").split(b";") if p]
+    for old in set(h["HISTORY"].tolist()):
+        parts = [p for p in old.strip(b"\0 ").split(b";") if p]
         if parts[-1:] != [line]:
             parts.append(line)
         while len(b";".join(parts)) > room:
             parts.pop(0)
         new = b";".join(parts)
-        if new != bytes(old).rstrip(b"\0 "):
+        if new != old.rstrip(b"\0 "):
             h["HISTORY"][h["HISTORY"] == old] = new.ljust(room)
 
 
@@ -318,7 +318,7 @@ def to_bytes(h: NDArray) -> NDArray[np.uint8]:
         kind, offset = HEADER_DTYPE.fields[name][:2]
         short = np.flatnonzero(raw[:, offset + kind.itemsize - 1] == 0)
         if len(short):
-            out[name][short] = np.char.ljust(out[name][short], kind.itemsize)
+            out[name][short] = [text.ljust(kind.itemsize) for text in out[name][short].tolist()]
     return raw
 
 

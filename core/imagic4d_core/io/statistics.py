@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Densities worked on at a time: they and their differences from the level stay in the cache.
-PIECE = 1 << 17
+PIECE = 1 << 18
 #: Sums that run side by side.
 LANES = 1024
 #: Part of an image from which the level is taken.
@@ -73,19 +73,19 @@ def moments(rows: NDArray, weights: NDArray[np.float32] | None = None) -> NDArra
     total, seen = _part(weights, size)
     if total <= 0:
         return np.zeros((count, 2))
-    out = np.empty((count, 2))
+    sums = np.zeros((2, count))
     together = max(1, PIECE // size)
     lanes = min(LANES, size)
     scratch = np.zeros((1 if weights is None else 2, min(count, together), -(-min(size, PIECE) // lanes) * lanes), np.float32)
     with np.errstate(all="ignore"):
+        level = _level(rows[:, seen], None if weights is None else weights[seen])
         for row in range(0, count, together):
-            some, words = rows[row : row + together], out[row : row + together]
-            level = _level(some[:, seen], None if weights is None else weights[seen])
-            first, second = _sums(some, weights, level, scratch[:, : len(some)], lanes) / total
-            words[:, 0] = level + first
-            words[:, 1] = second - np.square(first)
-            for k in np.flatnonzero(~((second > LEAST) & (second < MOST))):
-                words[k] = _slow(some[k], weights, total)
+            some = slice(row, min(count, row + together))
+            _sums(rows[some], weights, level[some], scratch[:, : some.stop - row], sums[:, some])
+        first, second = sums / total
+        out = np.stack([level + first, np.maximum(second - np.square(first), 0.0)], axis=1)
+        for k in np.flatnonzero(~((second > LEAST) & (second < MOST))):
+            out[k] = _slow(rows[k], weights, total)
     return out
 
 
@@ -112,10 +112,11 @@ def _level(rows: NDArray, weights: NDArray[np.float32] | None) -> NDArray[np.flo
 
 
 def _sums(
-    rows: NDArray, weights: NDArray[np.float32] | None, level: NDArray[np.float32], scratch: NDArray[np.float32], lanes: int
-) -> NDArray[np.float64]:
-    """Sums of the differences from the level, and of their squares, shape (2, n)."""
-    sums = np.zeros((2, len(rows)))
+    rows: NDArray, weights: NDArray[np.float32] | None, level: NDArray[np.float32], scratch: NDArray[np.float32],
+    sums: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Add the differences from the level, and their squares, to sums, shape (2, n)."""
+    lanes = min(LANES, rows.shape[1])
     for start in range(0, rows.shape[1], PIECE):
         piece = rows[:, start : start + PIECE]
         width = piece.shape[1]
@@ -131,7 +132,6 @@ def _sums(
             if square:
                 np.multiply(x, y, out=y)
             total += np.add.reduce(np.add.reduce(y.reshape(len(y), -1, lanes), axis=1), axis=1, dtype=np.float64)
-    return sums
 
 
 def _slow(row: NDArray, weights: NDArray[np.float32] | None, total: float) -> tuple[float, float]:
