@@ -95,7 +95,7 @@ def test_copy_into_volumes(im4d, images, volumes, tmp_path, end):
     im4d("threed-copy", f"{volumes},1,2", f"{out},5")
     want = np.concatenate([data, pattern(4, 3, 6, 5)[:2]])
     assert np.array_equal(read_stack(out)[0], want)
-    assert "fit from 1 to 17" in im4d("copy", f"{images},1,2", f"{out},18", code=3).stderr
+    assert "holds 18 images, and 2 images fit from 1 to 17" in im4d("copy", f"{images},1,2", f"{out},18", code=3).stderr
     assert "volumes is needed" in im4d("threed-copy", volumes, f"{tmp_path}/images,2", code=4).stderr
     other = write_pair(tmp_path / "other", pattern(1, 2, 6, 5))
     assert "cannot be put into" in im4d("threed-copy", other, f"{out},2", code=4).stderr

@@ -260,7 +260,7 @@ def _replace(
             limit = (
                 f"writing can start at 1 to {have + 1}"
                 if unit == "volumes" or not old.is_volumes
-                else f"{count} fit in at 1 to {have - count + 1}"
+                else f"{count} {unit} fit from 1 to {have - count + 1}"
             )
             raise InputError(f"{old.path}: location {first} is out of range; the file holds {have} {unit}, and {limit}")
         total = max(have, end)
