@@ -6,6 +6,7 @@ object has a real spectrum.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import scipy.fft as _fft
@@ -154,6 +155,27 @@ def frequencies(n: int) -> np.ndarray:
 def half_frequencies(n: int) -> np.ndarray:
     """Frequencies of a half spectrum of `n` samples in cycles per pixel, shape (n // 2 + 1,), float64."""
     return _fft.rfftfreq(int(n))
+
+
+@lru_cache(maxsize=8)
+def shells(n: int, ndim: int) -> NDArray[np.int64]:
+    """Shell of every coefficient of a half spectrum of a square or cube of edge `n`: ``|k|`` in units of 1 / n, rounded.
+
+    Returns
+    -------
+    ndarray, shape (n, ..., n // 2 + 1), int64, read-only
+    """
+    axes = [np.rint(frequencies(n) * n)] * (ndim - 1) + [np.rint(half_frequencies(n) * n)]
+    square = sum(k * k for k in np.meshgrid(*axes, indexing="ij", sparse=True))
+    out = np.rint(np.sqrt(square)).astype(np.int64)
+    out.setflags(write=False)
+    return out
+
+
+def half_weights(n: int) -> NDArray[np.float64]:
+    """How often each column of a half spectrum of `n` samples stands for a coefficient of the full one, shape (n // 2 + 1,)."""
+    column = np.arange(n // 2 + 1)
+    return np.where((column == 0) | (2 * column == n), 1.0, 2.0)
 
 
 def line_rfft(x: NDArray) -> NDArray[np.complexfloating]:

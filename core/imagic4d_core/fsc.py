@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import MismatchError, UsageError
-from imagic4d_core.fourier import centred_irfftn, centred_rfftn, frequencies, half_frequencies
+from imagic4d_core.fourier import centred_rfftn, half_weights, shells
+from imagic4d_core.masks.shapes import distances, falling
+from imagic4d_core.pixels.spectra import random_phases
 from imagic4d_core.rng import rng_for
 
 F64 = NDArray[np.float64]
@@ -185,12 +187,8 @@ def masked_curves(
 
 def randomise_phases(a: NDArray, start: int, seed: int, index: int = 0) -> NDArray[np.float32]:
     """Keep the amplitudes of an image or volume and draw new phases from shell `start` on, shape as `a`, float32."""
-    spectrum = centred_rfftn(a, a.ndim)
-    # phases of the spectrum of real noise have the symmetry that a real map needs
-    noise = centred_rfftn(rng_for(seed, "fsc/phases", index).standard_normal(a.shape), a.ndim)
-    turned = np.abs(spectrum) * noise / np.maximum(np.abs(noise), 1e-30)
-    far = _shells(a.shape[0], a.ndim)[0] >= start
-    return centred_irfftn(np.where(far, turned, spectrum), a.shape).astype(np.float32)
+    noise = rng_for(seed, "fsc/phases", index).standard_normal(a.shape)
+    return random_phases(a, a.ndim, noise, where=_shells(a.shape[0], a.ndim)[0] >= start)
 
 
 def sphere_mask(box: int, ndim: int, radius: float, edge: float = 5.0) -> NDArray[np.float32]:
@@ -205,9 +203,7 @@ def sphere_mask(box: int, ndim: int, radius: float, edge: float = 5.0) -> NDArra
         Pixels.
     """
     r0 = radius * (box / 2) if radius <= 1 else radius
-    axis = np.arange(box) - box // 2
-    r = np.sqrt(sum(np.square(g.astype(np.float64)) for g in np.meshgrid(*([axis] * ndim), indexing="ij", sparse=True)))
-    return (0.5 + 0.5 * np.cos(np.pi * np.clip((r - r0) / max(edge, 1e-6), 0.0, 1.0))).astype(np.float32)
+    return falling(distances((box,) * ndim, dtype=np.float64), r0, edge).astype(np.float32)
 
 
 def common_box(a: NDArray, b: NDArray) -> int:
@@ -246,15 +242,7 @@ def _shells(box: int, ndim: int) -> tuple[NDArray[np.int64], NDArray[np.float32]
 
     Points beyond the last shell carry the number ``box // 2 + 1``; a point whose mirror is not stored counts twice.
     """
-    full = np.rint(frequencies(box) * box)
-    half = np.rint(half_frequencies(box) * box)
-    grids = np.meshgrid(*([full] * (ndim - 1)), half, indexing="ij", sparse=True)
-    r = np.sqrt(sum(g * g for g in grids))
-    index = np.minimum(np.rint(r).astype(np.int64), box // 2 + 1)
-    last = np.full(len(half), 2.0, dtype=np.float32)
-    last[0] = 1.0
-    if box % 2 == 0:
-        last[-1] = 1.0
-    weight = np.broadcast_to(last, index.shape)
+    index = np.minimum(shells(box, ndim), box // 2 + 1)
+    weight = np.broadcast_to(half_weights(box).astype(np.float32), index.shape)
     voxels = np.bincount(index.ravel(), weights=weight.ravel(), minlength=box // 2 + 2)[: box // 2 + 1].astype(np.float64)
     return index, weight, voxels

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, spline_filter
 
 from imagic4d_core.errors import MismatchError
-from imagic4d_core.fourier import centred_irfftn, centred_rfftn, crop_rfftn, frequencies, half_frequencies
+from imagic4d_core.filters.band import lowpass_curve
+from imagic4d_core.fourier import centred_irfftn, centred_rfftn, crop_rfftn, frequencies, half_frequencies, shells
 from imagic4d_core.geometry.euler import J_HAND, angular_distance, matrix_from_euler, matrix_from_rotvec
 
 F32 = NDArray[np.float32]
@@ -114,7 +115,7 @@ def apply_alignment(volume: NDArray, alignment: VolumeAlignment) -> F32:
     """Lay a volume as an alignment says, by one cubic interpolation on a twice finer grid; zero outside, shape as `volume`."""
     box = volume.shape[0]
     coefficients = spline_filter(
-        _resampled(centred_rfftn(np.asarray(volume, np.float32), 3), box, 2 * box), order=3, output=np.float32
+        resampled(centred_rfftn(np.asarray(volume, np.float32), 3), box, 2 * box), order=3, output=np.float32
     )
     axis = np.arange(box) - box // 2
     points = _grid_points(axis)
@@ -150,7 +151,7 @@ def _sample(coefficients: NDArray, points: F64, scale: float) -> F64:
     return map_coordinates(coefficients, where, order=3, prefilter=False, mode="constant", output=np.float64)
 
 
-def _resampled(spectrum: NDArray, box: int, new: int) -> F32:
+def resampled(spectrum: NDArray, box: int, new: int) -> F32:
     """Real volume of a spectrum at another box size, values as before."""
     cut = crop_rfftn(spectrum, (box,) * 3, (new,) * 3)
     return (centred_irfftn(cut, (new,) * 3) * (new / box) ** 3).astype(np.float32)
@@ -160,17 +161,17 @@ def _flattened(spectrum: NDArray, box: int, max_frequency: float) -> NDArray:
     """Spectrum with the square root of its radial amplitudes, cut smoothly at `max_frequency` (fraction of Nyquist)."""
     full, half = frequencies(box), half_frequencies(box)
     k = 2.0 * np.sqrt(full[:, None, None] ** 2 + full[:, None] ** 2 + half**2)
-    index = np.rint(k * box / 2).astype(np.int64)
+    index = shells(box, 3)
     power = np.bincount(index.ravel(), weights=(np.abs(spectrum) ** 2).ravel()) / np.maximum(np.bincount(index.ravel()), 1)
     gain = np.maximum(power, max(float(power.max()) * 1e-12, 1e-30)) ** -0.25
     gain[0] = 0.0
-    return spectrum * (gain[index] * (0.5 + 0.5 * np.cos(np.pi * np.clip((k - max_frequency) / 0.1 + 0.5, 0.0, 1.0))))
+    return spectrum * (gain[index] * lowpass_curve(k, max_frequency, "cosine", 0.1))
 
 
 def _level(spectra: tuple[NDArray, NDArray], box: int, size: int, max_frequency: float, hands: Sequence[bool]) -> _Level:
     """Both volumes at a box of `size`."""
     limit = min(max_frequency, 0.9 * size / box)
-    moving = _resampled(_flattened(spectra[0], box, limit), box, size)
+    moving = resampled(_flattened(spectra[0], box, limit), box, size)
     small = crop_rfftn(_flattened(spectra[1], box, limit), (box,) * 3, (size,) * 3)
     points = _grid_points(np.arange(size) - size // 2)
     inside = np.linalg.norm(points, axis=1) <= 0.45 * size
@@ -255,8 +256,8 @@ def _coarse(spectra: tuple[NDArray, NDArray], box: int, level: _Level, hand: boo
     size = round(box * level.scale)
     limit = min(max_frequency, 0.9 * size / box)
     fine = 3 * size
-    moving, fixed = (_resampled(_flattened(s, box, limit), box, n) for s, n in zip(spectra, (fine, fine), strict=True))
-    plain = [_resampled(s, box, size) for s in spectra]
+    moving, fixed = (resampled(_flattened(s, box, limit), box, n) for s, n in zip(spectra, (fine, fine), strict=True))
+    plain = [resampled(s, box, size) for s in spectra]
     moving = mirror(moving) if hand else moving
     from_moving = _centre_of_mass(mirror(plain[0]) if hand else plain[0])
     from_fixed = _centre_of_mass(plain[1])

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from imagic4d_core import fourier
-from imagic4d_core.align.centre import centre_of_mass, correlated, rotational_average
+from imagic4d_core.align.centre import centre_of_mass, correlated
 from imagic4d_core.forward.project import Projector
 from imagic4d_core.geometry import euler
 from imagic4d_core.geometry.moves import Moves, scale_distances
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import TAG, blank_headers
+from imagic4d_core.pixels.radial import rotational_average
 from imagic4d_core.resample.move import METHODS, move, reflect
 from imagic4d_core.resample.shear import fourier_shift
 from imagic4d_core.resample.window import cut

@@ -7,27 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core import fourier
+from imagic4d_core.masks.shapes import distances
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks
+from imagic4d_core.pixels.radial import rotational_average
 
 #: Fixed point of the total sum: images have standard deviation 1.
 UNIT = 2.0**30
-
-
-def _radius(box: Sequence[int]) -> NDArray[np.float64]:
-    x = [np.arange(n) - n // 2 for n in box]
-    if len(x) == 2:
-        return np.hypot(x[0][:, None], x[1])
-    return np.sqrt(sum(c.astype(np.float64) ** 2 for c in np.meshgrid(*x, indexing="ij", sparse=True)))
-
-
-def rotational_average(image: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Replace every pixel of an image, or voxel of a volume, by the mean over its circle or shell around index N // 2.
-
-    Radii are rounded to pixels.
-    """
-    r = np.rint(_radius(image.shape)).astype(np.int64)
-    mean = np.bincount(r.ravel(), weights=image.ravel()) / np.maximum(1, np.bincount(r.ravel()))
-    return mean[r].astype(np.float32)
 
 
 def _grid(box: Sequence[int]) -> list[NDArray[np.float64]]:
@@ -88,7 +73,7 @@ def correlated(
     keep = (k <= max_frequency / 2) & (k > 0)
     f = fourier.centred_rfftn(reference, d) * keep
     ccf = fourier.centred_irfftn(spectra * np.conj(f), box)
-    flat = np.where(_radius(box) <= max_shift, ccf, -np.inf).reshape(len(ccf), -1).argmax(1)
+    flat = np.where(distances(box, dtype=np.float64) <= max_shift, ccf, -np.inf).reshape(len(ccf), -1).argmax(1)
     index = np.unravel_index(flat, box)
     peak = np.stack([i - n // 2 + _parabola(ccf, index, axis) for axis, (i, n) in enumerate(zip(index, box, strict=True))], 1)
     twice = np.full(box[-1] // 2 + 1, 2.0)
@@ -157,7 +142,7 @@ def total_sum_shifts(
     d, shape = len(box), tuple(box)
     shifts, ccc = np.zeros((count, d)), np.zeros(count)
     blocks = comm.blocks(count, block)
-    inside = _radius(shape) < 0.95 * min(shape) / 2 + 1
+    inside = distances(shape, dtype=np.float64) < 0.95 * min(shape) / 2 + 1
     for done in range(iterations):
         total = np.zeros(shape, np.int64)
 

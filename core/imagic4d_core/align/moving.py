@@ -145,6 +145,10 @@ def moved(images: NDArray[np.float32], maps: Maps) -> NDArray[np.float32]:
     One interpolation, whatever the move is made of: cubic B-splines on a grid twice as fine, made by zero-padding the
     spectrum. What comes from outside the image gets the mean of its edge. Images that do not move come back as they are.
 
+    `resample.move.move` is for volumes too, has IMAGIC's methods, and copies shifts by whole pixels; its splines are on the
+    pixels themselves, which is faster and softens the highest frequencies. Aligned images are compared and summed, so they get
+    the finer grid.
+
     Parameters
     ----------
     images : ndarray, shape (n, lines, pixels), float32

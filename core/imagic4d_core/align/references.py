@@ -122,10 +122,8 @@ def decoys(images: NDArray[np.float32], mask: NDArray[np.float32], seed: int, se
     """
     box = images.shape[-1]
     kx, ky = (fourier.frequencies(box) * box)[:, None], fourier.half_frequencies(box) * box
-    radius = np.hypot(kx, ky)
-    shells = np.rint(radius).astype(np.int64)
-    column = np.arange(box // 2 + 1)
-    weight = np.broadcast_to(np.where((column == 0) | (2 * column == box), 1.0, 2.0), shells.shape).ravel()
+    shells = fourier.shells(box, 2)
+    weight = np.broadcast_to(fourier.half_weights(box), shells.shape).ravel()
 
     def power(f: NDArray[np.complexfloating]) -> NDArray[np.float64]:
         return np.bincount(shells.ravel(), weights=(f.real**2 + f.imag**2).ravel() * weight)

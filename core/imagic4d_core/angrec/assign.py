@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core import fourier
 from imagic4d_core.angrec.polar import PolarSampler, harmonics
 from imagic4d_core.angrec.references import References
 from imagic4d_core.angrec.search import Bank, filter_amplitudes, radial_weights, search, turned
@@ -161,9 +162,7 @@ def search_block(
 def _ring_means(values: NDArray[np.float32], r_max: int) -> NDArray[np.float32]:
     """Means of values (n, box, box // 2 + 1) of the half plane over rings 1 to `r_max`: (n, r_max)."""
     n, box = values.shape[:2]
-    k = np.minimum(np.arange(box), box - np.arange(box))
-    ring = np.rint(np.hypot(k[:, None], np.arange(values.shape[2]))).astype(np.int64).ravel()
-    member = (ring[:, None] == np.arange(1, r_max + 1)).astype(np.float32)
+    member = (fourier.shells(box, 2).ravel()[:, None] == np.arange(1, r_max + 1)).astype(np.float32)
     return (values.reshape(n, -1) @ member) / member.sum(0)
 
 

@@ -6,6 +6,7 @@ every axis.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,15 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 from imagic4d_core.errors import UsageError
 from imagic4d_core.units import in_pixels
 
+F = TypeVar("F", np.float32, np.float64)
 
-def axes_of(shape: Sequence[int]) -> tuple[NDArray[np.float32], ...]:
-    """Coordinates from the centre along each axis of a box, in pixels, shaped to broadcast; float32."""
+
+def axes_of(shape: Sequence[int], dtype: type[np.floating] = np.float32) -> tuple[NDArray[Any], ...]:
+    """Coordinates from the centre along each axis of a box, in pixels, shaped to broadcast."""
     d = len(shape)
-    return tuple((np.arange(n, dtype=np.float32) - n // 2).reshape([-1 if a == k else 1 for k in range(d)])
+    return tuple((np.arange(n, dtype=dtype) - n // 2).reshape([-1 if a == k else 1 for k in range(d)])
                  for a, n in enumerate(shape))  # fmt: skip
 
 
-def distances(shape: Sequence[int], centre: ArrayLike | None = None) -> NDArray[np.float32]:
+def distances(shape: Sequence[int], centre: ArrayLike | None = None, dtype: type[np.floating] = np.float32) -> NDArray[Any]:
     """Distance of every pixel from the centre, pixels.
 
     Parameters
@@ -30,20 +33,22 @@ def distances(shape: Sequence[int], centre: ArrayLike | None = None) -> NDArray[
         (lines, pixels) or (sections, lines, pixels), any number of axes.
     centre : array_like, optional
         Place from index ``N // 2``, one number for each axis of `shape`.
+    dtype : {numpy.float32, numpy.float64}
+        Of the result.
     """
     move = np.zeros(len(shape)) if centre is None else np.asarray(centre, dtype=np.float64)
-    squares = [np.square(x - np.float32(c)) for x, c in zip(axes_of(shape), move, strict=True)]
-    total = np.zeros(tuple(shape), np.float32)
+    squares = [np.square(x - dtype(c)) for x, c in zip(axes_of(shape, dtype), move, strict=True)]
+    total = np.zeros(tuple(shape), dtype)
     for square in squares:
         total += square
     return np.sqrt(total, out=total)
 
 
-def falling(r: NDArray[np.float32], radius: float, edge: float) -> NDArray[np.float32]:
+def falling(r: NDArray[F], radius: float, edge: float) -> NDArray[F]:
     """1 up to `radius`, raised cosine to 0 over `edge` beyond it; with ``edge=0`` a step (1 at the radius itself)."""
     if edge <= 0:
-        return (r <= radius).astype(np.float32)
-    return (0.5 * (1.0 + np.cos(np.pi * np.clip((r - radius) / edge, 0.0, 1.0)))).astype(np.float32)
+        return (r <= radius).astype(r.dtype)
+    return (0.5 * (1.0 + np.cos(np.pi * np.clip((r - radius) / edge, 0.0, 1.0)))).astype(r.dtype, copy=False)
 
 
 @lru_cache(maxsize=4)

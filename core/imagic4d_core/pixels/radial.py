@@ -8,15 +8,12 @@ from numpy.typing import NDArray
 
 from imagic4d_core import fourier
 from imagic4d_core.filters.band import frequency_grid
+from imagic4d_core.masks.shapes import distances
 
 
 @lru_cache(maxsize=4)
 def _rings(shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    square = np.zeros((1,) * len(shape))
-    for a, n in enumerate(shape):
-        x = (np.arange(n) - n // 2).astype(np.float64) ** 2
-        square = square + x.reshape([-1 if a == k else 1 for k in range(len(shape))])
-    ring = np.rint(np.sqrt(square)).astype(np.intp)
+    ring = np.rint(distances(shape, dtype=np.float64)).astype(np.intp)
     counts = np.bincount(ring.ravel()).astype(np.float64)
     for table in (ring, counts):
         table.setflags(write=False)
@@ -60,8 +57,7 @@ def power_curve(one: NDArray[np.float32]) -> NDArray[np.float64]:
     shape = one.shape
     f = fourier.rfftn(one, one.ndim)
     p = np.square(f.real.astype(np.float64)) + np.square(f.imag.astype(np.float64))
-    weight = np.ones(f.shape)
-    weight[..., 1 : (shape[-1] + 1) // 2] = 2.0
+    weight = np.broadcast_to(fourier.half_weights(shape[-1]), f.shape)
     shell = shells(shape).ravel()
     total = np.bincount(shell, weights=(p * weight).ravel()) / one.size
     count = np.bincount(shell, weights=weight.ravel())

@@ -42,12 +42,29 @@ def phases(data: NDArray, ndim: int) -> NDArray[np.float32]:
     return np.rad2deg(np.angle(transform(data, ndim))).astype(np.float32)
 
 
-def random_phases(data: NDArray[np.float32], ndim: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The Fourier amplitudes of `data` over the last `ndim` axes, with the phases of white noise: float32, shape as `data`."""
-    f = fourier.centred_rfftn(data, ndim)
-    g = fourier.centred_rfftn(rng.standard_normal(data.shape, dtype=np.float32), ndim)
+def random_phases(data: NDArray, ndim: int, noise: NDArray, where: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """Images or volumes with their own Fourier amplitudes and the phases of white noise.
+
+    Parameters
+    ----------
+    data : ndarray, shape (..., *box), real
+    ndim : {2, 3}
+        Axes of the box.
+    noise : ndarray, shape of `data`, real
+        The spectrum of real noise has the symmetry that a real map needs.
+    where : ndarray of bool, shape of a half spectrum, optional
+        Coefficients that get new phases; by default all.
+
+    Returns
+    -------
+    ndarray, shape of `data`, float32
+    """
+    f, g = fourier.centred_rfftn(data, ndim), fourier.centred_rfftn(noise, ndim)
     size = np.abs(g)
-    return fourier.centred_irfftn(np.abs(f) * g / np.where(size > 0, size, 1), data.shape[-ndim:]).astype(np.float32)
+    turned = np.abs(f) * g / np.where(size > 0, size, 1)
+    if where is not None:
+        turned = np.where(where, turned, f)
+    return fourier.centred_irfftn(turned, data.shape[-ndim:]).astype(np.float32)
 
 
 def cross_correlation(first: NDArray, second: NDArray, ndim: int) -> NDArray[np.float32]:

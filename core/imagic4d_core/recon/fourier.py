@@ -351,11 +351,7 @@ def half_set_fsc(
     n = acc.grid.small
     finish: dict[str, Any] = {"factor": factor, "mask_radius": mask_radius, "mask_edge": mask_edge, "out_box": n}
     fa, fb = (fourier.centred_rfftn(acc.finalise(*pair, **finish), 3) for pair in (a, b))
-    k = np.minimum(np.arange(n), n - np.arange(n)).astype(np.float64) ** 2
-    half = np.arange(n // 2 + 1, dtype=np.float64) ** 2
-    shell = np.rint(np.sqrt(k[:, None, None] + k[:, None] + half)).astype(np.int64)
-    weight = np.full(shell.shape, 2.0)
-    weight[..., 0] = 1.0
+    shell, weight = fourier.shells(n, 3), fourier.half_weights(n)
 
     def total(x: NDArray) -> NDArray:
         return np.bincount(shell.ravel(), (weight * x).ravel(), acc.grid.r_max + 1)[: acc.grid.r_max + 1]

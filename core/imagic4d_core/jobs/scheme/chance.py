@@ -161,6 +161,8 @@ def _randomise(src: str, dst: Path, seed: int, comm: Comm) -> None:
             for i in range(comm.rank, stack.objects, comm.size):
                 head = stack.headers(i * n, (i + 1) * n)
                 number = int(Poses.from_headers(head[:1]).ref3d[0])
-                volume = random_phases(stack.read_volumes(i, i + 1)[0], 3, rng_for(seed, "chance/phases", number))
+                volume = stack.read_volumes(i, i + 1)[0]
+                noise = rng_for(seed, "chance/phases", number).standard_normal(volume.shape, dtype=np.float32)
+                volume = random_phases(volume, 3, noise)
                 out.write_volumes(i, volume[None])
                 out.set_headers(i * n, head)

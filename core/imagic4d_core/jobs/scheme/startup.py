@@ -157,7 +157,7 @@ def startup(
             data = np.concatenate([images.read(int(i), int(i) + 1) for i in known])
             lines, every = view.lines(data, poses.shift[known], images.path, known), np.arange(len(known))
             found = arrange(lines, every, **how, comm=comm, threads=n_threads)
-            decoys = view.lines(random_phases(data, 2, rng_for(seed, "startup/phases")), poses.shift[known], images.path, known)
+            decoys = view.lines(_decoys(data, seed), poses.shift[known], images.path, known)
             null = arrange(decoys, every, **how, comm=comm, threads=n_threads).scores
             matrices, starts = found.poses, sorted(found.starts, reverse=True)
             after[known], scores[known] = found.poses, found.scores
@@ -199,6 +199,11 @@ class _View:
         return Lines(half, self.amplitude_filter)
 
 
+def _decoys(data: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """The images with random phases."""
+    return random_phases(data, 2, rng_for(seed, "startup/phases").standard_normal(data.shape, dtype=np.float32))
+
+
 def _posed(path: str, images: Stack, view: _View) -> tuple[Lines, NDArray[np.float64]]:
     """Lines and poses of anchors."""
     with open_stack(path, what="images") as others:
@@ -223,7 +228,7 @@ def _placed(
     def one(span: tuple[int, int]) -> tuple[list[tuple[int, NDArray[np.float64], float]], list[float]]:
         some = rest[slice(*span)]
         data = np.concatenate([images.read(int(i), int(i) + 1) for i in some])
-        sets = [data] + ([random_phases(data, 2, rng_for(seed, "startup/phases"))] if span[0] == 0 else [])
+        sets = [data] + ([_decoys(data, seed)] if span[0] == 0 else [])
         out: list[list[tuple[int, NDArray[np.float64], float]]] = []
         for kind in sets:
             here = view.lines(kind, poses.shift[some], images.path, some)
