@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -390,14 +390,15 @@ def map_blocks(
     return out
 
 
-def sum_in_order(comm: Comm, parts: Mapping[int, NDArray], count: int, like: NDArray) -> NDArray:
+def sum_in_order(comm: Comm, parts: Iterable[NDArray], count: int, like: NDArray) -> NDArray:
     """Sum floating-point arrays in block order: the same bits for any number of ranks.
 
     Parameters
     ----------
     comm : Comm
-    parts : mapping of int to ndarray
-        This rank's arrays by block number; block ``b`` must be on rank ``b % comm.size``.
+    parts : iterable of ndarray
+        This rank's arrays in the order of its blocks (block ``b`` is on rank ``b % comm.size``), taken one by one, so that
+        `imap_blocks` can make them while others are added.
     count : int
         Number of blocks over all ranks.
     like : ndarray
@@ -409,10 +410,11 @@ def sum_in_order(comm: Comm, parts: Mapping[int, NDArray], count: int, like: NDA
         The sum, on every rank. One array per block travels, so keep the blocks few.
     """
     total = np.zeros_like(like, order="C")
+    mine = iter(parts)
     for b in range(count):
         owner = b % comm.size
         if comm.rank == owner:
-            part = np.ascontiguousarray(parts[b], dtype=like.dtype)
+            part = np.ascontiguousarray(next(mine), dtype=like.dtype)
             if owner != 0:
                 comm.send(part, 0, tag=b % 32768)
         if comm.rank == 0:

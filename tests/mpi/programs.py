@@ -25,8 +25,7 @@ def everything(comm: parallel.Comm) -> np.ndarray:
     assert sorted(every) == [(i, min(N, i + BLOCK)) for i in range(0, N, BLOCK)]
 
     parts = parallel.map_blocks(lambda b: sum((value(i) for i in range(*b)), np.zeros((5, 7), np.float32)), mine, threads=2)
-    numbered = {start // BLOCK: part for (start, _), part in zip(mine, parts, strict=True)}
-    total = parallel.sum_in_order(comm, numbered, len(every), np.zeros((5, 7), np.float32))
+    total = parallel.sum_in_order(comm, parts, len(every), np.zeros((5, 7), np.float32))
 
     counts = np.zeros(N, dtype=np.int64)
     for start, stop in mine:

@@ -119,9 +119,10 @@ def test_blas_result_does_not_depend_on_threads():
 
 
 def test_sum_in_order_adds_in_block_order():
-    parts = {0: np.array([1e8], np.float32), 1: np.array([1.0], np.float32), 2: np.array([-1e8], np.float32)}
+    parts = [np.array([v], np.float32) for v in (1e8, 1.0, -1e8)]
     want = (np.float32(1e8) + np.float32(1)) + np.float32(-1e8)
     assert sum_in_order(SERIAL, parts, 3, np.zeros(1, np.float32))[0] == want
+    assert sum_in_order(SERIAL, imap_blocks(lambda p: p, parts, 2), 3, np.zeros(1, np.float32))[0] == want
 
 
 class FakeMpi:

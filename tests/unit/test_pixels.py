@@ -9,6 +9,8 @@ from imagic4d_core.atoms import Atoms, density, read_atoms
 from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.filters.band import Band, filtered
 from imagic4d_core.geometry import symmetry as groups
+from imagic4d_core.io.stack import read_stack, write_stack
+from imagic4d_core.jobs.images import measuring
 from imagic4d_core.masks.shapes import distances, resolved, round_mask
 from imagic4d_core.patterns.shapes import PATTERNS, Pattern, draw
 from imagic4d_core.pixels import local, radial, spectra, two
@@ -240,3 +242,27 @@ def test_gaussians_of_atoms_against_a_sum_over_all_pixels(shape):
     again = np.zeros(shape)
     plain(again, places, heights, falls, 20.0, 0, shape[0])
     np.testing.assert_allclose(again, whole, rtol=1e-13)
+
+
+def test_averages_of_many_blocks(tmp_path, monkeypatch):
+    data = np.random.default_rng(4).normal(100, 3, (83, 9, 8)).astype(np.float32)
+    write_stack(tmp_path / "a.mrcs", data)
+    monkeypatch.setattr(measuring, "BLOCK_BYTES", 5 * 4 * 72)
+    monkeypatch.setattr(measuring, "GROUPS", 4)
+    for mode, wanted in (("average", data.mean(0, dtype=np.float64)), ("variance", data.var(0, dtype=np.float64))):
+        found = []
+        for threads in (1, 3):
+            seen = []
+            out = tmp_path / f"{mode}{threads}.mrc"
+            measuring.set_statistics(
+                tmp_path / "a.mrcs", out, mode=mode, threads=threads, progress=lambda *d, seen=seen: seen.append(d)
+            )
+            assert seen[-1] == (4, 4)
+            found.append(out.read_bytes())
+        assert found[0] == found[1]
+        np.testing.assert_allclose(read_stack(out)[0][0], wanted, rtol=2e-6)
+    data[80, 3, 3] = np.nan
+    write_stack(tmp_path / "b.hed", data)
+    with pytest.raises(InputError, match="image 81"):
+        measuring.set_statistics(tmp_path / "b.hed", tmp_path / "c.hed", mode="average")
+    assert not (tmp_path / "c.hed").exists()

@@ -1,7 +1,7 @@
 """What a whole file of images or volumes says: average, variance, histogram, peaks."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -14,14 +14,16 @@ from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.plt import write_plt
 from imagic4d_core.io.stack import create_stack
-from imagic4d_core.io.statistics import image_statistics
-from imagic4d_core.jobs.images.operating import Operated, box_of, open_unit, operate, survey
-from imagic4d_core.parallel import SERIAL, Comm
+from imagic4d_core.io.statistics import PIECE, image_statistics
+from imagic4d_core.jobs.images.operating import BLOCK_BYTES, Operated, box_of, kept_rows, open_unit, operate, survey
+from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, sum_in_order
 from imagic4d_core.pixels import local
 from imagic4d_core.units import in_pixels
 
 #: Lines of a list that are shown to people.
 SHOWN = 20
+#: Sums over a file are made in so many groups of blocks, each by one thread.
+GROUPS = 64
 
 
 def _range(src: str | os.PathLike, **settings: Any) -> tuple[float, float]:
@@ -30,26 +32,39 @@ def _range(src: str | os.PathLike, **settings: Any) -> tuple[float, float]:
     return min(low for low, _ in found), max(high for _, high in found)
 
 
-def _exact_sum(
-    src: str | os.PathLike, function: Callable[[NDArray], NDArray], largest: float, count: int, box: tuple[int, ...],
-    **settings: Any,
+def _sum(
+    src: str | os.PathLike, rows: str, function: Callable[[NDArray], NDArray], *, unit: str, loc: Locations | None, comm: Comm,
+    threads: int | None, progress: Callable[[int, int], None] | None,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Sum over all objects, in float64 within a block and in fixed point over the blocks: the same bits in any order.
+    """Sum of a function of the densities over all objects, in float64: the same bits for any number of ranks and threads.
 
-    `function` sums over the objects of a block; `largest` bounds the absolute value of what one object contributes.
+    A few objects are added in float32, which numpy does fast, then these sums in float64 within each of at most `GROUPS` groups
+    of blocks, then the groups in their order.
     """
-    bits = 61 - int(np.ceil(np.log2(max(largest, 1e-300) * count)))
-    total = np.zeros(box, np.int64)
-    lock = Lock()
+    with open_unit(src, unit, loc, rows) as stack:
+        box = box_of(stack)
+        size = int(np.prod(box))
+        plane = box[0] if len(box) == 3 else 1
+        block = max(1, BLOCK_BYTES // (4 * size))
+        group = block * -(-stack.objects // (GROUPS * block))
+        few = max(8, min(64, PIECE // size))
 
-    def add(data: NDArray, headers: NDArray, start: int) -> None:
-        part = np.rint(np.ldexp(function(data), bits)).astype(np.int64)
-        with lock:
-            np.add(total, part, out=total)
+        def add_up(span: tuple[int, int]) -> NDArray[np.float64]:
+            total = np.zeros(box)
+            for start in range(*span, block):
+                data = stack.read(start * plane, min(span[1], start + block) * plane).reshape(-1, *box)
+                for k in range(0, len(data), few):
+                    total += np.add.reduce(function(data[k : k + few]), axis=0)
+            return total
 
-    survey(src, add, **settings)
-    comm: Comm = settings["comm"]
-    return np.ldexp(comm.allreduce(total).astype(np.float64), -bits)
+        def parts() -> Iterator[NDArray[np.float64]]:
+            work = comm.blocks(stack.objects, group)
+            for done, part in enumerate(imap_blocks(add_up, work, threads), 1):
+                if progress is not None:
+                    progress(done, len(work))
+                yield part
+
+        return sum_in_order(comm, parts(), -(-stack.objects // group), np.zeros(box))
 
 
 def set_statistics(
@@ -70,33 +85,19 @@ def set_statistics(
     """
     if mode not in ("average", "variance"):
         raise UsageError(f"unknown mode {mode!r}: average or variance")
-    settings: dict[str, Any] = {"unit": unit, "loc": loc, "comm": comm, "threads": threads}
+    settings: dict[str, Any] = {"unit": unit, "loc": loc, "comm": comm, "threads": threads, "progress": progress}
     with open_unit(src, unit, loc) as stack:
         path, box, size, count = stack.path, box_of(stack), stack.pixel_size, stack.objects
-    low, high = _range(src, **settings)
-    largest = max(abs(low), abs(high))
-
-    def sums(data: NDArray) -> NDArray:
-        return data.sum(axis=0, dtype=np.float64)
-
-    def squares(data: NDArray) -> NDArray:
-        total = np.zeros(box)
-        for one in data:
-            difference = one - mean
-            total += np.square(difference, out=difference)
-        return total
-
-    mean = _exact_sum(src, sums, largest, count, box, progress=progress, **settings) / count
+    rows = kept_rows(src, dst, unit, loc)
+    out = _sum(src, rows, lambda data: data, **settings) / count
     if mode == "variance":
-        spread = (high - low) ** 2
-        out = _exact_sum(src, squares, spread, count, box, progress=progress, **settings) / count
-    else:
-        out = mean
+        mean = out.astype(np.float32)
+        out = _sum(src, rows, lambda data: np.square(data - mean), **settings) / count
     solid = len(box) == 3
     sections = box[0] if solid else 1
     said = f"{mode} of {count} {unit}"
     with create_stack(
-        dst, 1, sections, *box[-2:], pixel_size=size, overwrite=overwrite, comm=comm, volumes=solid, history=said
+        dst, 1, sections, *box[-2:], pixel_size=size, overwrite=overwrite, comm=comm, volumes=solid, history=said, rows=rows
     ) as writer:
         if comm.rank == 0:
             writer.write(0, out.astype(np.float32).reshape(sections, *box[-2:]))

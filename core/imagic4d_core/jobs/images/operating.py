@@ -95,6 +95,15 @@ def open_unit(src: str | os.PathLike, unit: str, loc: Locations | None = None, r
     return stack
 
 
+def kept_rows(src: str | os.PathLike, dst: str | os.PathLike, unit: str, loc: Locations | None = None) -> str:
+    """``rows`` of reader and writer for work that does not look where a density stands: from MRC to MRC no line is turned."""
+    if output_format(dst) == "MRC":
+        with open_unit(src, unit, loc) as stack:
+            if stack.format == "MRC":
+                return "keep"
+    return "centre"
+
+
 def box_of(stack: Stack) -> tuple[int, ...]:
     """(lines, pixels) of images, (sections, lines, pixels) of volumes."""
     return stack.shape[1:] if stack.is_volumes else stack.shape[2:]
@@ -164,10 +173,7 @@ def operate(
     ------
     InputError, MismatchError, OutputError
     """
-    rows = "centre"
-    if any_order and output_format(dst) == "MRC":  # from MRC to MRC only
-        with open_unit(src, unit, loc) as stack:
-            rows = "keep" if stack.format == "MRC" else rows
+    rows = kept_rows(src, dst, unit, loc) if any_order else "centre"
     with open_unit(src, unit, loc, rows) as stack:
         old = box_of(stack)
         new = tuple(int(k) for k in (box(old) if callable(box) else box or old))
