@@ -23,7 +23,7 @@ _VOLUMES = ("unrelated", "model", "resolution", "use_b_factors")
 @opt.option("--pattern", type=_PATTERN, default="blobs", help="What to draw.")
 @opt.option("--radius", type=types.RADIUS, metavar="R", help="Of disc, ring, helix; sigma of the Gaussian.")
 @opt.falloff
-@opt.option("--period", type=click.FloatRange(1), metavar="PX", help="Of sinus, checker, helix, zones; default: box / 8.")
+@opt.option("--period", type=click.FloatRange(1), metavar="PX", help="Of sinus, checker, zones (box / 8), helix (box / 2).")
 @opt.axis
 @opt.option("--unrelated", is_flag=True, help="Blobs: independent structures, in place of variants of one.")
 @opt.option("--model", type=types.ATOMS, metavar="FILE", help="Atomic coordinates, PDB or mmCIF, for --pattern model.")

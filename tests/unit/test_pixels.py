@@ -4,6 +4,7 @@ import gemmi
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from imagic4d_core.atoms import Atoms, density, read_atoms
 from imagic4d_core.errors import InputError, UsageError
@@ -157,6 +158,18 @@ def test_patterns(name, shape):
     assert np.array_equal(a, draw(name, shape, p, 1)) == (name not in ("noise", "blobs"))
     if name in ("disc", "gaussian", "delta", "zones", "sinus", "cross"):
         assert a[tuple(n // 2 for n in shape)] == a.max()
+
+
+def test_helix_is_one_strand():
+    """As thick across as its width says, at any slope, and in one piece."""
+    p = Pattern(radius=9.6, period=24.0)
+    a = draw("helix", (48, 48, 48), p)
+    assert ndimage.label(a > 0.5)[1] == 1
+    t = np.linspace(-1, 1, 20001)[:, None] * np.pi * 2 * 48 / 24
+    curve = np.hstack([t * 24 / (2 * np.pi), 9.6 * np.cos(t), 9.6 * np.sin(t)])  # z, x, y
+    at = np.argwhere(a > 0.3) - 24.0
+    near = cKDTree(curve).query(at)[0]
+    np.testing.assert_allclose(a[a > 0.3], np.exp(-(near**2) / (2 * 2.4**2)), atol=0.06)
 
 
 def test_planes_of_a_pattern_of_volumes():

@@ -92,7 +92,11 @@ def _helix(shape: tuple[int, ...], p: Pattern, number: int) -> NDArray:
     if len(shape) == 2:
         return np.exp(-np.square(across[0] - p.radius * np.cos(turn)) / (2 * width**2))
     x, y = across
-    return np.exp(-(np.square(x - p.radius * np.cos(turn)) + np.square(y - p.radius * np.sin(turn))) / (2 * width**2))
+    outwards = np.hypot(x, y) - p.radius
+    ahead = (np.arctan2(y, x) - turn + np.pi) % (2 * np.pi) - np.pi
+    # the strand climbs: what lies ahead of it in its section is nearer to it by the sine of its slope
+    sideways = ahead * p.radius * p.period / np.hypot(p.period, 2 * np.pi * p.radius)
+    return np.exp(-(np.square(outwards) + np.square(sideways)) / (2 * width**2))
 
 
 def _delta(shape: tuple[int, ...], p: Pattern, number: int) -> NDArray:

@@ -18,6 +18,8 @@ from imagic4d_core.units import Frequency, in_pixels
 
 #: Radius without one, as fraction of half the smallest edge.
 RADII = {"gaussian": 0.3, "helix": 0.4}
+#: Periods, where none is given: the smallest edge divided by this.
+PERIODS = {"helix": 2}
 
 
 def box_for(unit: str, size: Sequence[int]) -> tuple[int, ...]:
@@ -69,7 +71,7 @@ def make_test(
     radius, falloff : float, optional
         Pixels, or fractions of half the smallest edge.
     period : float, optional
-        Pixels; default an eighth of the smallest edge.
+        Pixels; default an eighth of the smallest edge, of the helix a half.
     axis : {"x", "y", "z"}
         Of sinus and ramp.
     unrelated : bool
@@ -120,7 +122,7 @@ def make_test(
     edge = min(box)
     settings = Pattern(
         max(0.5, in_pixels(RADII.get(pattern, 0.5) if radius is None else radius, edge)),
-        0.0 if falloff is None else in_pixels(falloff, edge), edge / 8 if period is None else period, axis, drawn,
+        0.0 if falloff is None else in_pixels(falloff, edge), edge / PERIODS.get(pattern, 8) if period is None else period, axis, drawn,
     )  # fmt: skip
     sections = box[0] if unit == "volumes" else 1
     title = f"{pattern} of {' x '.join(map(str, box))}"
@@ -136,11 +138,11 @@ def make_test(
 
         step = max(1, BLOCK_BYTES // (4 * int(np.prod(box))))
         map_blocks(block, comm.blocks(count, step), thread_count(threads), progress)
-        return Operated(f"pattern {pattern}", "", str(out.path), count, sections, *box[-2:])
+        return Operated(f"pattern {pattern}", "", str(out.path), count, sections, box[-2], box[-1])
 
 
 def _headers(title: str, box: tuple[int, ...], sections: int, pixel_size: float | None) -> Any:
-    headers = blank_headers(sections, *box[-2:], sections, pixel_size=pixel_size)
+    headers = blank_headers(sections, box[-2], box[-1], sections, pixel_size=pixel_size)
     headers["NAME"] = title.encode("ascii", "replace")[:80]
     return headers
 
