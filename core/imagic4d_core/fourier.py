@@ -1,20 +1,86 @@
-"""The only door to scipy.fft.
+"""The only door to FFTs: the compiled pocketfft of scipy.
 
 Convention: arrays are real-space objects centred at index ``N // 2``. Spectra are in numpy's order (frequency 0 at
 index 0), complex64, and have the phase of an object whose centre is at index 0, so a centred real symmetric
 object has a real spectrum.
 """
 
+import importlib
+import importlib.machinery
+import importlib.util
+import os
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-import scipy.fft as _fft
+from numpy import fft as _numpy_fft
 from numpy.typing import NDArray
+
+
+def _load() -> Any:
+    """scipy's compiled pocketfft without the package scipy.fft around it: importing that takes longer than importing numpy.
+
+    It is entered under the name by which scipy knows it. Where it does not lie where it always lay, scipy.fft is imported.
+    """
+    name = "scipy.fft._pocketfft.pypocketfft"
+    found = None if name in sys.modules else importlib.util.find_spec("scipy")
+    for folder in (found.submodule_search_locations or ()) if found is not None else ():
+        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+            path = os.path.join(folder, "fft", "_pocketfft", f"pypocketfft{suffix}")
+            spec = importlib.util.spec_from_file_location(name, path) if os.path.isfile(path) else None
+            if spec is not None and spec.loader is not None:
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                sys.modules[name] = module
+                return module
+    return importlib.import_module(name)
+
+
+_pocketfft = _load()
 
 
 def _axes(ndim: int) -> tuple[int, ...]:
     return tuple(range(-ndim, 0))
+
+
+def _numbers(x: NDArray) -> NDArray:
+    """Floating-point numbers in native byte order; whole numbers become float64, float16 float32, as in scipy."""
+    x = np.asarray(x)
+    if x.dtype.kind not in "fc":
+        return x.astype(np.float64)
+    return np.require(x, np.float32 if x.dtype.itemsize == 2 else x.dtype.newbyteorder("="), "A")
+
+
+def _fitted(f: NDArray, n: int, axis: int) -> NDArray:
+    """The first `n` values along an axis, zeros where there are fewer."""
+    have = f.shape[axis]
+    if have >= n:
+        return f[(*(slice(None),) * (axis % f.ndim), slice(0, n))]
+    shape = list(f.shape)
+    shape[axis] = n - have
+    return np.concatenate([f, np.zeros(shape, f.dtype)], axis=axis)
+
+
+def _real(x: NDArray, axes: tuple[int, ...], workers: int = 1) -> NDArray[np.complexfloating]:
+    """Half spectra, the last of the axes halved."""
+    return _pocketfft.r2c(_numbers(x), axes, True, 0, None, workers)
+
+
+def _back(f: NDArray, shape: Sequence[int], axes: tuple[int, ...], workers: int = 1) -> NDArray[np.floating]:
+    """Inverse of `_real`, `shape` the real-space lengths along the axes."""
+    f = _numbers(f)
+    f = f if f.dtype.kind == "c" else f + 0j
+    for n, axis in zip((*shape[:-1], shape[-1] // 2 + 1), axes, strict=True):
+        f = _fitted(f, n, axis)
+    return _pocketfft.c2r(f, axes, shape[-1], False, 2, None, workers)
+
+
+def _complex(x: NDArray, axes: tuple[int, ...], forward: bool, over: bool = False) -> NDArray[np.complexfloating]:
+    """Full spectra, or back; `over` lets it use the memory of a complex array."""
+    x = _numbers(x)
+    return _pocketfft.c2c(x, axes, forward, 0 if forward else 2, x if over and x.dtype.kind == "c" else None, 1)
 
 
 def centred_rfftn(x: NDArray, ndim: int) -> NDArray[np.complexfloating]:
@@ -30,20 +96,20 @@ def centred_rfftn(x: NDArray, ndim: int) -> NDArray[np.complexfloating]:
     ndarray, shape (..., n1, ..., n_ndim // 2 + 1), complex64 or complex128
     """
     axes = _axes(ndim)
-    return _fft.rfftn(_fft.ifftshift(x, axes=axes), axes=axes)
+    return _real(_numpy_fft.ifftshift(x, axes=axes), axes)
 
 
 def centred_irfftn(f: NDArray, shape: Sequence[int]) -> NDArray[np.floating]:
     """Inverse of `centred_rfftn`; `shape` is the real-space shape of the last ``len(shape)`` axes."""
     axes = _axes(len(shape))
-    return _fft.fftshift(_fft.irfftn(f, s=tuple(shape), axes=axes), axes=axes)
+    return _numpy_fft.fftshift(_back(f, shape, axes), axes=axes)
 
 
 def good_size(n: int) -> int:
     """Smallest even FFT-friendly size >= n."""
-    m = _fft.next_fast_len(int(n), real=True)
+    m = _pocketfft.good_size(int(n), True)
     while m % 2:
-        m = _fft.next_fast_len(m + 1, real=True)
+        m = _pocketfft.good_size(m + 1, True)
     return m
 
 
@@ -83,12 +149,12 @@ def crop_rfftn(f: NDArray, shape: Sequence[int], new: Sequence[int]) -> NDArray:
 
 def rfftn(x: NDArray, ndim: int, *, workers: int = 1) -> NDArray[np.complexfloating]:
     """Real FFT over the last `ndim` axes with the origin at index 0 (no centring); the same bytes for any number of `workers`."""
-    return _fft.rfftn(x, axes=_axes(ndim), workers=workers)
+    return _real(x, _axes(ndim), workers)
 
 
 def irfftn(f: NDArray, shape: Sequence[int], *, workers: int = 1) -> NDArray[np.floating]:
     """Inverse real FFT over the last ``len(shape)`` axes with the origin at index 0 (no centring)."""
-    return _fft.irfftn(f, s=tuple(shape), axes=_axes(len(shape)), workers=workers)
+    return _back(f, shape, _axes(len(shape)), workers)
 
 
 def padded_rfft3(v: NDArray, size: int, keep: int) -> NDArray[np.complexfloating]:
@@ -119,9 +185,9 @@ def padded_rfft3(v: NDArray, size: int, keep: int) -> NDArray[np.complexfloating
         out[(*lead, slice(size - c, size))] = a[(*lead, slice(0, c))]
         return out
 
-    f = _fft.rfft(spread(v, 2), axis=2)[:, :, :keep]
-    f = _fft.fft(spread(f, 1), axis=1, overwrite_x=True)
-    return _fft.fft(spread(f, 0), axis=0, overwrite_x=True)
+    f = _real(spread(v, 2), (2,))[:, :, :keep]
+    f = _complex(spread(f, 1), (1,), True, over=True)
+    return _complex(spread(f, 0), (0,), True, over=True)
 
 
 def cropped_irfft3(f: NDArray, size: int, box: int) -> NDArray[np.floating]:
@@ -142,19 +208,19 @@ def cropped_irfft3(f: NDArray, size: int, box: int) -> NDArray[np.floating]:
         lead = (slice(None),) * axis
         return np.concatenate([a[(*lead, slice(size - c, size))], a[(*lead, slice(0, box - c))]], axis=axis)
 
-    a = centre(_fft.ifft(f, axis=0), 0)
-    a = centre(_fft.ifft(a, axis=1, overwrite_x=True), 1)
-    return centre(_fft.irfft(a, n=size, axis=2), 2)
+    a = centre(_complex(f, (0,), False), 0)
+    a = centre(_complex(a, (1,), False, over=True), 1)
+    return centre(_back(a, (size,), (2,)), 2)
 
 
 def frequencies(n: int) -> np.ndarray:
     """Frequencies of a full spectrum of `n` samples in cycles per pixel, shape (n,), float64."""
-    return _fft.fftfreq(int(n))
+    return _numpy_fft.fftfreq(int(n))
 
 
 def half_frequencies(n: int) -> np.ndarray:
     """Frequencies of a half spectrum of `n` samples in cycles per pixel, shape (n // 2 + 1,), float64."""
-    return _fft.rfftfreq(int(n))
+    return _numpy_fft.rfftfreq(int(n))
 
 
 @lru_cache(maxsize=8)
@@ -180,46 +246,46 @@ def half_weights(n: int) -> NDArray[np.float64]:
 
 def line_rfft(x: NDArray) -> NDArray[np.complexfloating]:
     """Half spectrum along axis 1, origin at index 0."""
-    return _fft.rfft(x, axis=1)
+    return _real(x, (1,))
 
 
 def rfft_lines(x: NDArray, axis: int) -> NDArray[np.complexfloating]:
     """Half spectra along one axis, origin at index 0."""
-    return _fft.rfft(x, axis=axis)
+    return _real(x, (axis,))
 
 
 def irfft_lines(f: NDArray, n: int, axis: int) -> NDArray[np.floating]:
     """Inverse of `rfft_lines`, `n` the real-space length."""
-    return _fft.irfft(f, n=n, axis=axis)
+    return _back(f, (n,), (axis,))
 
 
 def amplitudes(x: NDArray) -> NDArray[np.floating]:
     """Amplitude spectra of images, shape (..., lines, pixels), frequency 0 at index ``N // 2``; a shift does not change them."""
-    return np.abs(_fft.fftshift(_fft.fftn(x, axes=(-2, -1)), axes=(-2, -1)))
+    return np.abs(_numpy_fft.fftshift(_complex(x, (-2, -1), True), axes=(-2, -1)))
 
 
 def centred_fftn(x: NDArray, ndim: int) -> NDArray[np.complexfloating]:
     """Full complex FFT over the last `ndim` axes, with the origin at index ``N // 2`` in both spaces."""
     axes = _axes(ndim)
-    return _fft.fftshift(_fft.fftn(_fft.ifftshift(x, axes=axes), axes=axes), axes=axes)
+    return _numpy_fft.fftshift(_complex(_numpy_fft.ifftshift(x, axes=axes), axes, True), axes=axes)
 
 
 def centred_ifftn(f: NDArray, ndim: int) -> NDArray[np.complexfloating]:
     """Inverse of `centred_fftn`."""
     axes = _axes(ndim)
-    return _fft.fftshift(_fft.ifftn(_fft.ifftshift(f, axes=axes), axes=axes), axes=axes)
+    return _numpy_fft.fftshift(_complex(_numpy_fft.ifftshift(f, axes=axes), axes, False), axes=axes)
 
 
 def to_centre(x: NDArray, ndim: int) -> NDArray:
     """Move the origin of the last `ndim` axes from index 0 to index ``N // 2``."""
-    return _fft.fftshift(x, axes=_axes(ndim))
+    return _numpy_fft.fftshift(x, axes=_axes(ndim))
 
 
 def fft_lines(f: NDArray[np.complexfloating], axis: int) -> NDArray[np.complexfloating]:
     """Complex FFT along one axis, origin at index 0."""
-    return _fft.fft(f, axis=axis)
+    return _complex(f, (axis,), True)
 
 
 def ifft_lines(f: NDArray[np.complexfloating], axis: int) -> NDArray[np.complexfloating]:
     """Inverse of `fft_lines`."""
-    return _fft.ifft(f, axis=axis, overwrite_x=True)
+    return _complex(f, (axis,), False, over=True)

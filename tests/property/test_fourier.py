@@ -1,7 +1,11 @@
 """The FFT door: centring, shift theorem, cutting and padding of spectra, even and odd sizes."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import scipy.fft
 
 from imagic4d_core import fourier
 from imagic4d_core.rng import rng_for
@@ -82,3 +86,53 @@ def test_good_sizes(n):
         while size % p == 0:
             size //= p
     assert size == 1
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i2", ">f4"])
+@pytest.mark.parametrize("shape", [(3, 8), (2, 9, 7), (2, 12, 8, 5)])
+def test_the_same_bytes_as_scipy_fft(shape, dtype):
+    """The door opens scipy's compiled module itself; the package around it must give the same."""
+    x = (100 * rng_for(5, "test").standard_normal(shape)).astype(dtype)
+    d = len(shape) - 1
+    axes = tuple(range(-d, 0))
+    same = [
+        (fourier.rfftn(x, d), scipy.fft.rfftn(x, axes=axes)),
+        (fourier.rfftn(x, d, workers=2), scipy.fft.rfftn(x, axes=axes)),
+        (fourier.rfft_lines(x, 1), scipy.fft.rfft(x, axis=1)),
+        (fourier.fft_lines(x, 1), scipy.fft.fft(x, axis=1)),
+        (fourier.centred_fftn(x, d), scipy.fft.fftshift(scipy.fft.fftn(scipy.fft.ifftshift(x, axes=axes), axes=axes), axes=axes)),
+    ]
+    f = scipy.fft.rfftn(x, axes=axes)
+    same += [
+        (fourier.irfftn(f, shape[1:]), scipy.fft.irfftn(f, s=shape[1:], axes=axes)),
+        (fourier.irfftn(f, shape[1:], workers=3), scipy.fft.irfftn(f, s=shape[1:], axes=axes)),
+        (fourier.irfft_lines(f, 21, -1), scipy.fft.irfft(f, n=21, axis=-1)),  # filled up with zeros
+        (fourier.irfft_lines(f, 3, -1), scipy.fft.irfft(f, n=3, axis=-1)),  # cut
+        (fourier.irfft_lines(f.real, 3, -1), scipy.fft.irfft(f.real, n=3, axis=-1)),
+        (fourier.ifft_lines(f.copy(), 1), scipy.fft.ifft(f, axis=1)),
+    ]
+    for ours, theirs in same:
+        assert ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes()
+    assert [fourier.good_size(n) for n in (5, 14, 127, 513)] == [6, 16, 128, 540]
+    for n in (1, 7, 8):
+        assert fourier.frequencies(n).tobytes() == scipy.fft.fftfreq(n).tobytes()
+        assert fourier.half_frequencies(n).tobytes() == scipy.fft.rfftfreq(n).tobytes()
+
+
+ORDERS = {
+    "ours first": "from imagic4d_core import fourier as f; import scipy.fft, scipy.ndimage",
+    "scipy first": "import scipy.fft, scipy.signal; from imagic4d_core import fourier as f",
+    "moved": "import importlib.machinery as m; m.EXTENSION_SUFFIXES = []; import imagic4d_core.fourier as f; import scipy.fft",
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_scipy_fft_and_the_door_live_together(order):
+    code = f"{ORDERS[order]}\nimport numpy as np, sys; x = np.arange(12.0).reshape(3, 4)\n"
+    code += "assert (f.rfftn(x, 2) == scipy.fft.rfftn(x)).all() and (scipy.fft.fft(x) == f.fft_lines(x, 1)).all()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_scipy_fft_itself_is_not_loaded():
+    code = "import sys, imagic4d_core.fourier; sys.exit(bool({'scipy.fft', 'scipy.special'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)
