@@ -9,6 +9,7 @@ sections, so that a map written as MRC lies on its model in other programs.
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def read_atoms(path: str | os.PathLike) -> Atoms:
         structure = gemmi.read_structure(os.fspath(path))
         structure.setup_entities()
         structure.remove_waters()
-        model = structure[0] if len(structure) else []
+        model: Any = structure[0] if len(structure) else []
     except (RuntimeError, ValueError, IndexError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: is no PDB or mmCIF file that can be read: {reason}") from error

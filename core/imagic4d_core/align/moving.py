@@ -100,7 +100,7 @@ class Maps:
         back = self.linear.swapaxes(1, 2)
         return Maps(np.ascontiguousarray(back), -(back @ self.offset[:, :, None])[:, :, 0])
 
-    def select(self, index: ArrayLike | slice) -> "Maps":
+    def select(self, index: NDArray | list[int] | slice) -> "Maps":
         """Some of the moves, copied."""
         return Maps(self.linear[index].copy(), self.offset[index].copy())
 

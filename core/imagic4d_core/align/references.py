@@ -126,7 +126,7 @@ def decoys(images: NDArray[np.float32], mask: NDArray[np.float32], seed: int, se
     weight = np.broadcast_to(fourier.half_weights(box), shells.shape).ravel()
 
     def power(f: NDArray[np.complexfloating]) -> NDArray[np.float64]:
-        return np.bincount(shells.ravel(), weights=(f.real**2 + f.imag**2).ravel() * weight)
+        return np.asarray(np.bincount(shells.ravel(), weights=(f.real**2 + f.imag**2).ravel() * weight), np.float64)
 
     size = OVERSAMPLING * box
     at = size // 2 - box // 2
@@ -142,7 +142,7 @@ def decoys(images: NDArray[np.float32], mask: NDArray[np.float32], seed: int, se
             sign = np.where(rng.uniform(size=shells.max() + 1) < 0.5, -1.0, 1.0)[shells]
             c, s = np.cos(turn) * OVERSAMPLING, np.sin(turn) * OVERSAMPLING
             f = sign * _bilinear(fine, c * kx - s * ky, s * kx + c * ky)
-            picture = np.zeros((box, box))
+            picture: NDArray[np.floating] = np.zeros((box, box))
             for _ in range(DECOY_ROUNDS):
                 have = power(f)
                 f *= np.sqrt(wanted / np.where(have > 0, have, 1.0))[shells]

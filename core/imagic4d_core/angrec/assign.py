@@ -127,6 +127,7 @@ def search_block(
     out.sd[:] = best.std(2, dtype=np.float64)
     chosen_by = best
     if noise > 0:
+        assert images is not None  # keys of the noise
         spread = noise * best.reshape(n, -1).std(1, dtype=np.float64)
         chosen_by = best.astype(np.float64)
         for i in range(n):

@@ -93,27 +93,22 @@ def prepare_references(
     -------
     References
     """
-    grids: list[NDArray[np.complex64]] = []
-    geometry: dict[str, object] = {}
+    first, *rest = list(volumes)
+    n = first.shape[0]
+    small = min(n, fourier.good_size(2 * r_max + 4))
+    m = fourier.good_size(PADDING * small)
+    shells = _cell_shells(m, m / small)
 
-    def transform(volume: NDArray[np.float32]) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:
-        n = volume.shape[0]
-        small = min(n, fourier.good_size(2 * r_max + 4))
-        m = fourier.good_size(PADDING * small)
-        if "shells" not in geometry:
-            geometry.update(box=n, os=m / small, shells=_cell_shells(m, m / small))
-        v = volume
+    def transform(v: NDArray[np.float32]) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:
         if small != n:
             v = fourier.centred_irfftn(fourier.crop_rfftn(fourier.centred_rfftn(v, 3), (n,) * 3, (small,) * 3), (small,) * 3)
         if mask_radius is not None:
             v = v * soft_ball(small, mask_radius * small / n, max(1.5, 0.06 * small))
         v = (v * _linear_correction(small, m)).astype(np.float32)
         f = np.ascontiguousarray(fourier.padded_rfft3(v, m, m // 2 + 1).astype(np.complex64))
-        shells = geometry["shells"]
         power = np.bincount(shells.ravel(), weights=(f.real**2 + f.imag**2).ravel(), minlength=r_max + 2)[: r_max + 2]
-        return f, power
+        return f, np.asarray(power, np.float64)
 
-    first, *rest = list(volumes)
     results = [transform(first), *map_blocks(transform, rest, threads)]
     grids = [g for g, _ in results]
     powers = np.array([p for _, p in results])
@@ -123,9 +118,9 @@ def prepare_references(
             p[:] = 0
     if same_spectrum and len(grids) > 1:
         mean = powers.mean(0)
-        shells = np.minimum(geometry["shells"], r_max + 1)
+        ring = np.minimum(shells, r_max + 1)
         for g, p in zip(grids, powers, strict=True):
             scale = np.sqrt(mean / np.where(p > 0, p, 1.0)) * (p > 0)
-            g *= scale.astype(np.float32)[shells]
+            g *= scale.astype(np.float32)[ring]
     numbers, left_out = np.asarray(ref3d, np.int64), np.asarray(fold, np.int64)
-    return References(int(geometry["box"]), r_max, numbers, left_out, np.array(grids), float(geometry["os"]))
+    return References(n, r_max, numbers, left_out, np.array(grids), m / small)

@@ -6,6 +6,7 @@ Every edge but the hard one transmits one half at its cut-off.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +176,7 @@ def filtered(
     box = data.shape[-ndim:]
     flat = data.reshape(-1, *box)
     size = padded(flat[:1], ndim, padding).shape[1:] if padding > 1 else box
-    middle = (..., *[slice((p - n) // 2, (p - n) // 2 + n) for n, p in zip(box, size, strict=True)])
+    middle: tuple[Any, ...] = (..., *[slice((p - n) // 2, (p - n) // 2 + n) for n, p in zip(box, size, strict=True)])
     table = curve(frequency_grid(size)) if ndim == 2 else None
     # few images at a time: their spectra then stay in the cache
     step = max(1, CHUNK // int(np.prod(size)))

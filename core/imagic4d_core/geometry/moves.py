@@ -90,7 +90,7 @@ class Moves:
         j[1] = -1.0
         return Moves(self.matrix * j[:, None] * j, self.shift * j)
 
-    def select(self, index: ArrayLike | slice) -> "Moves":
+    def select(self, index: NDArray | list[int] | slice) -> "Moves":
         """Some of the moves."""
         return Moves(self.matrix[index], self.shift[index])
 

@@ -5,6 +5,7 @@ y = pixels (right), and must still be applied to the stored image to centre it.
 """
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,12 +71,9 @@ class Poses:
     @classmethod
     def blank(cls, n: int) -> "Poses":
         """Poses of `n` images, all zero."""
-        return cls(
-            **{
-                f.name: np.zeros((n, 2) if f.name == "shift" else n, np.int32 if f.name in _INTEGER else np.float64)
-                for f in fields(cls)
-            }
-        )
+        shapes = {f.name: (n, 2) if f.name == "shift" else (n,) for f in fields(cls)}
+        arrays: dict[str, Any] = {k: np.zeros(shape, np.int32 if k in _INTEGER else np.float64) for k, shape in shapes.items()}
+        return cls(**arrays)
 
     @classmethod
     def from_headers(cls, h: NDArray) -> "Poses":
@@ -113,7 +111,7 @@ class Poses:
         """Take the Euler angles from rotation matrices, shape (n, 3, 3)."""
         self.alpha, self.beta, self.gamma = euler.euler_from_matrix(matrix)
 
-    def select(self, index: ArrayLike | slice) -> "Poses":
+    def select(self, index: NDArray | list[int] | slice) -> "Poses":
         """The poses of some images (an index array, a mask or a slice), copied."""
         return Poses(**{f.name: getattr(self, f.name)[index].copy() for f in fields(self)})
 

@@ -128,8 +128,9 @@ def _three(values: dict[str, NDArray], count: int, size: NDArray | None, chosen:
     poses = Poses.blank(count)
     matrix = np.swapaxes(euler.matrix_from_rotvec(values["pose"]), -1, -2)
     poses.set_standard_matrices(matrix, *_shift(values.get("shift"), values.get("psize_A"), size))
-    if "class" in values or chosen is not None:
-        poses.ref3d[:] = values.get("class", chosen) + 1
+    classes = values.get("class", chosen)
+    if classes is not None:
+        poses.ref3d[:] = classes + 1
     if "class_posterior" in values:
         poses.confidence[:] = values["class_posterior"]
     if "split" in values and len(np.unique(values["split"])) > 1:

@@ -232,7 +232,7 @@ def write_hdf(
     objects, sections, lines, pixels = shape
     poses = metadata.poses if metadata.poses is not None else Poses.blank(objects)
     matrices, relion = poses.standard_matrices(), poses.to_relion()
-    posed = np.array([poses.alpha, poses.beta, poses.gamma, *poses.shift.T]).any(0)
+    posed = np.any(np.array([poses.alpha, poses.beta, poses.gamma, *poses.shift.T]), axis=0)
     with h5py.File(target, "w") as out:
         root = out.create_group(_ROOT)
         root.attrs["imageid_max"] = np.int32(objects - 1)

@@ -6,7 +6,8 @@ Words 79 to 93, which IMAGIC no longer uses, hold values of our own; they count 
 
 import os
 import time
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -314,8 +315,9 @@ def to_bytes(h: NDArray) -> NDArray[np.uint8]:
     # numpy copies records word by word, plain bytes ten times as fast
     raw = np.array(np.ascontiguousarray(h, HEADER_DTYPE).view(np.uint8).reshape(len(h), RECORD))
     out = raw.view(HEADER_DTYPE)[:, 0]
+    fields: Mapping[str, Any] = HEADER_DTYPE.fields or {}
     for name in CHARACTER:
-        kind, offset = HEADER_DTYPE.fields[name][:2]
+        kind, offset = fields[name][:2]
         short = np.flatnonzero(raw[:, offset + kind.itemsize - 1] == 0)
         if len(short):
             out[name][short] = [text.ljust(kind.itemsize) for text in out[name][short].tolist()]

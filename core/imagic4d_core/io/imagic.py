@@ -5,6 +5,7 @@ Source: imagic-format sheet, sections 1 to 5 and 8.
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError
 from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import Layout, open_fd, read_into
+
+Order = Literal["<", ">"]
 
 _LARGEST = 1 << 20
 
@@ -104,7 +107,7 @@ class ImagicFile:
         if type_word not in hdr.TYPES:
             raise InputError(f"{self.hed}: word 15 (type) is {type_word!r}; known are {', '.join(hdr.TYPES)}")
         stamp = int(raw.view("<i4")[68])
-        orders = "><" if stamp == hdr.BIG else "<>"
+        orders: tuple[Order, Order] = (">", "<") if stamp == hdr.BIG else ("<", ">")
         words = {order: raw.view(f"{order}i4").astype(np.int64) for order in orders}
         if stamp in hdr.VAX and _plausible(words["<"]) and type_word not in ("INTG", "LONG", "PACK"):
             raise InputError(
@@ -123,7 +126,7 @@ class ImagicFile:
                     return
         raise self._complaint(words[orders[0]], item, type_word)
 
-    def _settle(self, word: NDArray, order: str, type_word: str, nblocks: int, found: tuple, raw: NDArray) -> None:
+    def _settle(self, word: NDArray, order: Order, type_word: str, nblocks: int, found: tuple, raw: NDArray) -> None:
         objects, sections, per_volume, notes = found
         self.nblocks, self.order = nblocks, order
         self.per_volume = bool(per_volume)

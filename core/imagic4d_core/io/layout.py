@@ -77,7 +77,7 @@ def read_into(fd: int, offset: int, array: NDArray, path: str | os.PathLike) -> 
     InputError
         The file ends before the array is full.
     """
-    view = memoryview(array).cast("B") if array.size else memoryview(b"")
+    view = array.data.cast("B") if array.size else memoryview(b"")
     done = 0
     while done < len(view):
         got = os.preadv(fd, [view[done : done + _CHUNK]], offset + done)
@@ -89,7 +89,7 @@ def read_into(fd: int, offset: int, array: NDArray, path: str | os.PathLike) -> 
 
 def write_at(fd: int, offset: int, data: NDArray | bytes, path: str | os.PathLike) -> None:
     """Write a contiguous array or bytes to a place of a file; safe for several threads."""
-    view = memoryview(data).cast("B") if len(data) else memoryview(b"")
+    view = (memoryview(data) if isinstance(data, bytes) else data.data).cast("B") if len(data) else memoryview(b"")
     done = 0
     try:
         while done < len(view):

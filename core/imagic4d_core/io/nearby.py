@@ -22,7 +22,7 @@ def did_you_mean(name: str | os.PathLike) -> str:
         return ""
     bare = [] if path.suffix == ".hed" else [e.removesuffix(".hed") for e in entries if e.endswith(".hed")]
     known = sorted({*entries, *bare})
-    lower = {}
+    lower: dict[str, str] = {}
     for entry in known:
         lower.setdefault(entry.lower(), entry)
     near = difflib.get_close_matches(path.name.lower(), list(lower), n=1, cutoff=0.6)

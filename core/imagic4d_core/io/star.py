@@ -6,6 +6,7 @@ Poses and their conversion are in `geometry.poses`; here are only labels and fil
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,7 @@ def read_star(path: str | os.PathLike) -> dict[str, Table]:
     """
     from gemmi import cif
 
+    document: Any
     try:
         document = cif.read_file(os.fspath(path))
     except (OSError, RuntimeError, ValueError) as error:

@@ -258,9 +258,9 @@ class StackWriter:
         self._fill(h, start)
         self._write_records(raw, start)
 
-    def set_extra(self, start: int, values: NDArray) -> None:
-        """Write the further header records, float32, shape (n, (nblocks - 1) * 256)."""
-        if self.nblocks == 1:
+    def set_extra(self, start: int, values: NDArray | None) -> None:
+        """Write the further header records, float32, shape (n, (nblocks - 1) * 256); None where there are none."""
+        if self.nblocks == 1 or values is None:
             return
         for k, row in enumerate(np.ascontiguousarray(values, "<f4")):
             write_at(self._head_fd, ((start + k) * self.nblocks + 1) * hdr.RECORD, row, self.path)

@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,10 @@ class Iteration:
     steps: list[Step]
     facts: dict[str, Any] = field(default_factory=dict)
     after: str | None = None
+
+
+#: Iterations one after the other; the plan is told whether the one before has converged, and ends a stage or itself.
+Plan = Generator[Iteration, bool | None, None]
 
 
 def make(folder: Path, settings: Any, overwrite: bool, owner: str) -> None:
@@ -208,14 +212,14 @@ def removed_if_useless(folder: Path, resume: bool) -> Iterator[None]:
 
 
 def loop(
-    plan: Iterator[Iteration], folder: Path, *, entry: Callable[[Iteration, list[Any], list[dict[str, Any]]], dict[str, Any]],
+    plan: Plan, folder: Path, *, entry: Callable[[Iteration, list[Any], list[dict[str, Any]]], dict[str, Any]],
     keep: Sequence[str], total: int, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None,
 ) -> tuple[list[dict[str, Any]], str, bool]:  # fmt: skip
-    """Run a plan, leaving out what the journal says is done, until an entry says ``"converged"``.
+    """Run a plan, leaving out what the journal says is done; the plan is told when an entry says ``"converged"``.
 
     Parameters
     ----------
-    plan : iterator of Iteration
+    plan : generator of Iteration
     folder : Path
     entry : callable
         (iteration, results of its steps, journal so far) -> line of the journal, called on all ranks.
@@ -230,13 +234,13 @@ def loop(
     last : str
         Name of the last iteration.
     converged : bool
+        What its entry says.
     """
     journal = comm.bcast(read_journal(folder) if comm.rank == 0 else None)
     done = {line["name"] for line in journal}
     last, converged = "", False
-    for it in plan:
-        if converged:
-            break
+    it = next(plan, None)
+    while it is not None:
         if it.name not in done:
             with relaxed():
                 results = [step.run(folder, comm=comm, threads=threads) for step in it.steps]
@@ -251,6 +255,10 @@ def loop(
         last = it.name
         if progress is not None:
             progress(len(journal), total)
+        try:
+            it = plan.send(converged)
+        except StopIteration:
+            it = None
     return journal, last, converged
 
 

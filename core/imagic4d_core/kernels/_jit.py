@@ -19,12 +19,12 @@ def kernel(func: Callable | None = None, /, **opts: Any) -> Any:
     cache. So only kernels that no kernel calls may have it; helpers that need it are written into their caller by
     ``inline="always"``.
     """
-    opts = {"nogil": True, "error_model": "numpy"} | opts
+    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"} | opts
 
     def wrap(f: Callable) -> Any:
         try:
-            return numba.njit(cache=True, **opts)(f)
+            return numba.njit(cache=True, **settings)(f)
         except RuntimeError:  # no writable cache folder: compile in each process
-            return numba.njit(**opts)(f)
+            return numba.njit(**settings)(f)
 
     return wrap(func) if func else wrap

@@ -70,6 +70,7 @@ def save(root: str | os.PathLike, model: Model, pixel_size: float | None, overwr
     head["NMETRIC"] = METRIC_NUMBERS[space.metric]
     head["NAME"] = np.repeat([f"eigenimage {k + 1}".encode() for k in range(len(values))], space.shape[0])
     _write(base, images, head, size, overwrite)
+    assert space.centre is not None and space.scale is not None  # of every space that was solved
     mean = np.concatenate([space.image_of(v) for v in (space.centre, space.scale, np.ones(space.size))])
     head = blank_headers(3 * space.shape[0], *space.shape[1:], space.shape[0], pixel_size=size)
     head["NAME"] = np.repeat([b"total average", b"scale of the metric", b"mask"], space.shape[0])

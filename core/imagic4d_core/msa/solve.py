@@ -271,8 +271,8 @@ def solve_krylov(
     centre, scale = metric_of(source.space.metric, centre0.astype(np.float64), scale0.astype(np.float64), mean, variance)
     trace = float((variance * (scale / scale0) ** 2).sum())
     _check(trace, source, counted)
-    space = replace(source.space, centre=centre.astype(np.float32), scale=scale.astype(np.float32))
-    c, s = space.centre, space.scale
+    c, s = centre.astype(np.float32), scale.astype(np.float32)
+    space = replace(source.space, centre=c, scale=s)
     room = quantum_for(weight * trace)
 
     def once(v: NDArray[np.float32]) -> NDArray[np.float64]:

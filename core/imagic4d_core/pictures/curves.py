@@ -205,7 +205,7 @@ def draw_bars(ax: "Axes", sizes: Mapping[int, int], truth: Sequence[int] | None 
     x = np.arange(len(keys))
     total = max(1, sum(sizes.values()))
     ax.bar(x, [sizes[k] for k in keys], color=[colour_of(k) if k > 0 else FAINT for k in keys], width=0.7)
-    for at, k in zip(x, keys, strict=True):
+    for at, k in enumerate(keys):
         ax.text(at, sizes[k], f"{sizes[k]}\n{100 * sizes[k] / total:.0f} %", ha="center", va="bottom", fontsize=7.5)
     ax.set_xticks(x, [f"3D {k}" if k > 0 else "none" for k in keys], rotation=0 if len(keys) < 10 else 90)
     ax.set(ylabel="images", ylim=(0, 1.25 * max([1, *sizes.values(), *(truth or [])])))
@@ -252,7 +252,7 @@ def _histogram(ax: "Axes", values: ArrayLike, ref3d: ArrayLike, bins: np.ndarray
     v, r = np.asarray(values, dtype=np.float64), np.asarray(ref3d)
     keys = sorted(int(k) for k in np.unique(r))
     parts = [np.clip(v[r == k], bins[0], bins[-1]) for k in keys]
-    ax.hist(parts, bins=bins, stacked=True, color=[colour_of(k) if k > 0 else FAINT for k in keys], alpha=0.8)
+    ax.hist(parts, bins=bins.tolist(), stacked=True, color=[colour_of(k) if k > 0 else FAINT for k in keys], alpha=0.8)
 
 
 def confidence_figure(confidence: ArrayLike, margin: ArrayLike, ref3d: ArrayLike) -> "Figure":

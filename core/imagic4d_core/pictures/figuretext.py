@@ -111,8 +111,9 @@ def _legends(figure: "Figure") -> list[tuple[str, tuple[int, ...]]]:
     for ax in figure.axes:
         if hasattr(ax, "_colorbar"):
             continue
+        handle: Any
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            paint: Any = handle.get_color() if hasattr(handle, "get_color") else handle.get_facecolor()
+            paint = handle.get_color() if hasattr(handle, "get_color") else handle.get_facecolor()
             paint = paint[0] if isinstance(paint, np.ndarray) and paint.ndim == 2 else paint
             out[label] = tuple(round(255 * c) for c in to_rgb(paint))
     return list(out.items())
@@ -220,7 +221,8 @@ def _braille(picture: U8, panel: _Panel, across: int, down: int, colour: bool, t
         for words in ax.texts:
             if words.get_transform() is ax.transData or hasattr(words, "xy"):
                 text = words.get_text().split("\n")[0]
-                i, k = _at(ax, *getattr(words, "xy", words.get_position()), down)
+                x, y = getattr(words, "xy", words.get_position())
+                i, k = _at(ax, x, y, down)
                 k -= {"center": len(text) // 2, "right": len(text)}.get(words.get_horizontalalignment(), 0)
                 i, k = min(max(i, 0), down - 1), min(max(k, 0), max(across - len(text), 0))
                 letters[i][k : k + len(text)] = text[: across - k]

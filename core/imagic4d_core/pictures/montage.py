@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def montage_png(tiles: Sequence[Tile], columns: int, gap: int = 5) -> bytes:
         figure.figimage(canvas, origin="upper")
         for t, (i, j) in zip(tiles, corners, strict=True):
             text = "\n".join(_cut(row, t.picture.shape[1]) for row in t.caption.splitlines())
-            style = {"color": t.colour} if t.colour else {}
+            style: dict[str, Any] = {"color": t.colour} if t.colour else {}
             figure.text(j / pixels, 1.0 - (i + high + 2) / lines, text, fontsize=6.8, va="top", linespacing=1.25, **style)
         return figure_png(figure, dpi=100)
 

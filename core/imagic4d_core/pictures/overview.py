@@ -1,7 +1,7 @@
 """A run in one picture: the 3Ds (beside the truth), FSC, class sizes, moves, directions, examples."""
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def _volumes(figure: "Figure", run: Run, left: float, right: float, top: float, 
     for row, t in enumerate(chosen):
         y = top - (row * lines + 1) * height
         other = true.get(t.number)
-        cells = [t.surfaces[0], t.surfaces[1], t.sections[0], t.projections[0]]
+        cells: list[Any] = [t.surfaces[0], t.surfaces[1], t.sections[0], t.projections[0]]
         if true:
             pairs = [
                 (t.surfaces[0], other and other.surfaces[0]),

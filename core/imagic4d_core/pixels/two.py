@@ -1,6 +1,7 @@
 """Operations on two images, or two volumes: combine, scale one to the other, compare."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,10 @@ def _moments(a: NDArray, b: NDArray, mask: NDArray | None) -> tuple[float, float
     """Sum of weights, means of a and b, and sums of squares and products about them."""
     a, b = a.reshape(-1), b.reshape(-1)
     w = None if mask is None else mask.reshape(-1)
-    total, ma, mb = (float(a.size) if w is None else 0.0), 0.0, 0.0
+    # numpy's doubles: float32 less one of these is a double
+    total: Any = float(a.size) if w is None else 0.0
+    ma: Any = 0.0
+    mb: Any = 0.0
     for start in range(0, a.size, CHUNK):
         piece = slice(start, start + CHUNK)
         x, y = a[piece].astype(np.float64), b[piece].astype(np.float64)
@@ -62,7 +66,9 @@ def _moments(a: NDArray, b: NDArray, mask: NDArray | None) -> tuple[float, float
     if total <= 0:
         return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     ma, mb = ma / total, mb / total
-    aa = bb = ab = 0.0
+    aa: Any = 0.0
+    bb: Any = 0.0
+    ab: Any = 0.0
     for start in range(0, a.size, CHUNK):
         piece = slice(start, start + CHUNK)
         x, y = a[piece] - ma, b[piece] - mb

@@ -98,7 +98,7 @@ def _slab(kernel: Any, args: tuple) -> Callable[[tuple[int, int]], None]:
 
 def whole(moves: Moves) -> NDArray[np.bool_]:
     """Which moves are shifts by whole pixels."""
-    still = (np.abs(moves.matrix - np.eye(moves.ndim)) < 1e-12).all((1, 2))
+    still = np.all(np.abs(moves.matrix - np.eye(moves.ndim)) < 1e-12, axis=(1, 2))
     return still & (np.abs(moves.shift - np.rint(moves.shift)) < 1e-6).all(1)
 
 
@@ -143,7 +143,7 @@ def move(data: NDArray, moves: Moves, *, method: str = "spline", fill: float | s
         return out
     if method == "fourier":
         for i in rest:
-            out[i] = shear_move(data[i], moves.select([i]), float(levels[i]))
+            out[i] = shear_move(data[i], moves.select([int(i)]), float(levels[i]))
         return out
     centre = np.array([n // 2 for n in box], np.float64)
     back = matrix[rest].swapaxes(1, 2)

@@ -47,7 +47,7 @@ def _prefilter(n: int) -> NDArray[np.float64]:
         for j in (i - 1, i + 1):
             m = abs(j) if j < n else 2 * n - 2 - j
             a[i, m] += 1 / 6
-    return np.linalg.inv(a)
+    return np.asarray(np.linalg.inv(a), np.float64)
 
 
 def _matrix(n: int, distance: float) -> tuple[NDArray[np.float32], slice]:

@@ -157,8 +157,10 @@ def _diagonal(work: Work, spectra: NDArray[np.complex64], rows: NDArray[np.int64
     scores = search_block(spectra, images.start.select(rows), images.before.select(rows), bank, work.search)
     mine = np.arange(n)[:, None] + n * np.arange(scores.score.shape[1] // n)  # of every set, in every hand
     deep = mine[..., None]
-    take = [np.take_along_axis(x, deep, 1) for x in (scores.score, scores.arg, scores.flipped)]
-    return Scores(*take, np.take_along_axis(scores.column, mine, 1))
+    return Scores(
+        np.take_along_axis(scores.score, deep, 1), np.take_along_axis(scores.arg, deep, 1),
+        np.take_along_axis(scores.flipped, deep, 1), np.take_along_axis(scores.column, mine, 1),
+    )  # fmt: skip
 
 
 def _centred(refs: Stack, rows: NDArray[np.int64], waiting: NDArray[np.float64]) -> NDArray[np.float32]:

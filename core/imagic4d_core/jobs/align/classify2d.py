@@ -6,7 +6,7 @@ loop runs the single jobs, keeps a journal and goes on where it was stopped.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,8 +187,8 @@ def classify2d(
         return _finish(s, folder, journal, last, converged, comm, report)
 
 
-def plan(s: Settings) -> Iterator[Iteration]:
-    """All iterations of a run, in order."""
+def plan(s: Settings) -> runfolder.Plan:
+    """All iterations of a run, in order, until the classes are stable."""
     source = s.images
     first: list[Step] = []
     if s.correct_ctf:
@@ -203,7 +203,7 @@ def plan(s: Settings) -> Iterator[Iteration]:
         steps = list(first) if not i else []
         if i:
             aligned = f"work/{name}a.hed"
-            how = {"src": f"work/{last}.hed", "references": f"work/{last}m.hed", "dst": aligned}
+            how: dict[str, Any] = {"src": f"work/{last}.hed", "references": f"work/{last}m.hed", "dst": aligned}
             how |= {"from_originals": "work/original.hed", "max_shift": s.max_shift, "radii": (0.0, s.mask_radius)}
             how |= {"run_shift": NEAR if i > WIDE and s.max_shift > 0 else None, "too_far": "limit"}
             how |= {"increment": TURNS[0] if i <= COARSE else TURNS[1]}
@@ -233,7 +233,9 @@ def plan(s: Settings) -> Iterator[Iteration]:
             ),
             Step(JOBS["center"], {"src": f"work/{name}s.hed", "dst": f"work/{name}m.hed", "max_shift": 0.1}),
         ]  # fmt: skip
-        yield Iteration(name, "classify" if not i else "align", steps, {}, last or None)
+        stable = yield Iteration(name, "classify" if not i else "align", steps, {}, last or None)
+        if stable:
+            return
         last = name
 
 

@@ -69,7 +69,7 @@ def convert(
         unit = "volumes" if stack.is_volumes else "images"
         given = loc is not None or split_spec(src)[1] is not None
     with open_stack(src, loc, what=unit if given or unit == "volumes" else "auto", rows=rows) as stack:
-        edit, notes = None, []
+        edit, notes = None, list[str]()
         if poses is not None:
             if stack.is_volumes:
                 raise MismatchError(f"{stack.path}: holds volumes; poses are of images")

@@ -238,9 +238,11 @@ def auto_mask(
         blocks = comm.blocks(objects.objects, step)
         mine = [m for part in map_blocks(one, blocks, thread_count(threads), progress) for m in part]
         masks = sorted((m for part in comm.allgather(mine) for m in part), key=lambda m: m.location)
+        further = [None if name is None else os.fspath(name) for name in (modulation, masked)]
         return AutoMasked(
-            str(objects.path), str(writers["mask"].path), *(None if n is None else os.fspath(n) for n in (modulation, masked)),
-            mode, "volumes" if objects.is_volumes else "images", *objects.shape, masks,
+            str(objects.path), str(writers["mask"].path), further[0], further[1], mode,
+            "volumes" if objects.is_volumes else "images", objects.objects, objects.sections, objects.lines, objects.pixels,
+            masks,
         )  # fmt: skip
 
 

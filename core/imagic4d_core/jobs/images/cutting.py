@@ -40,7 +40,7 @@ class Windows:
     centre: NDArray[np.intp]
     number: NDArray[np.intp]
 
-    def select(self, keep: NDArray) -> "Windows":
+    def select(self, keep: NDArray | slice) -> "Windows":
         """Some of them."""
         return Windows(self.source[keep], self.centre[keep], self.number[keep])
 

@@ -101,12 +101,12 @@ def set_statistics(
     ) as writer:
         if comm.rank == 0:
             writer.write(0, out.astype(np.float32).reshape(sections, *box[-2:]))
-            headers = blank_headers(sections, *box[-2:], sections, pixel_size=size)
+            headers = blank_headers(sections, box[-2], box[-1], sections, pixel_size=size)
             headers["NALISUM"] = count
             headers["NAME"] = said.encode()
             writer.set_headers(0, headers)
         name = str(writer.path)
-    return Operated(said, str(path), name, 1, sections, *box[-2:])
+    return Operated(said, str(path), name, 1, sections, box[-2], box[-1])
 
 
 @dataclass
@@ -134,8 +134,8 @@ class Statistics:
 
 def table(rows: list[dict[str, float]]) -> list[str]:
     """Rows of numbers under their names; the first `SHOWN` of them."""
-    out = ["".join(f"{name:>12}" for name in rows[0])]
-    out += ["".join(f"{value:12.6g}" for value in row.values()) for row in rows[:SHOWN]]
+    out = ["".join(f"{name:>13}" for name in rows[0])]
+    out += ["".join(f"{value:13.6g}" for value in row.values()) for row in rows[:SHOWN]]
     return out + ([f"... {len(rows)} lines; --json gives all"] if len(rows) > SHOWN else [])
 
 

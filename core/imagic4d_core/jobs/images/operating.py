@@ -34,7 +34,7 @@ class Operation(Protocol):
     0-based number of the first object in the selection. Returned is an array (n, *new box).
     """
 
-    def __call__(self, data: NDArray, headers: NDArray, start: int) -> NDArray:
+    def __call__(self, data: NDArray, headers: NDArray, start: int, /) -> NDArray:
         """Work on one block."""
         ...
 

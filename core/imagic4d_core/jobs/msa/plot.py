@@ -65,6 +65,7 @@ def msa_plot(
     if what == "auto":
         what = "dendrogram" if src.endswith(".npz") else "eigenimages" if Path(files.stem(src) + ".json").is_file() else "map"
     with figures():
+        drawn: Any
         drawn, count = {"eigenimages": _gallery, "spectrum": _spectrum, "map": _map, "dendrogram": _dendrogram}[what](
             src, axes=axes, classes=classes, progress=progress
         )
@@ -83,7 +84,7 @@ def msa_plot(
     return Plotted(str(src), str(output), what, count)
 
 
-def _gallery(src: str, **_: Any) -> tuple[list[Tile], int]:
+def _gallery(src: str, **unused: Any) -> tuple[list[Tile], int]:
     model = files.load(src)
     base, document = files.stem(src), model.document
     images, _ = read_stack(base + ".hed")
@@ -110,12 +111,12 @@ def _tile(image: NDArray[np.float32], limits: tuple[float, float] | None = None)
     return np.concatenate([np.pad(p, ((0, tall - p.shape[0]), (0, 2)), constant_values=255) for p in parts], axis=1)
 
 
-def _spectrum(src: str, **_: Any) -> tuple["Figure", int]:
+def _spectrum(src: str, **unused: Any) -> tuple["Figure", int]:
     document = files.load(src).document
     return spectrum_figure(document), len(document["eigenvalues"])
 
 
-def _dendrogram(src: str, classes: int | None = None, **_: Any) -> tuple["Figure", int]:
+def _dendrogram(src: str, classes: int | None = None, **unused: Any) -> tuple["Figure", int]:
     from imagic4d_core.msa.tree import load_tree
     from imagic4d_core.pictures.dendrogram import dendrogram_figure
 
@@ -124,7 +125,7 @@ def _dendrogram(src: str, classes: int | None = None, **_: Any) -> tuple["Figure
 
 
 def _map(
-    src: str, axes: tuple[int, int] = (1, 2), progress: Callable[[int, int], None] | None = None, **_: Any
+    src: str, axes: tuple[int, int] = (1, 2), progress: Callable[[int, int], None] | None = None, **unused: Any
 ) -> tuple["Figure", int]:
     with open_stack(src) as stack:
         known = factor_count(stack)

@@ -59,7 +59,8 @@ def summarise(s: Settings, folder: Path, journal: list[dict[str, Any]], converge
         headers = images.headers()
     poses = Poses.from_headers(headers)
     a, b = half_names(str(folder / "halves.hed"))
-    curves, rows = [], []
+    curves: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     with open_stack(a) as first, open_stack(b) as second:
         for k in range(first.objects):
             x, y = first.read_volumes(k, k + 1)[0], second.read_volumes(k, k + 1)[0]

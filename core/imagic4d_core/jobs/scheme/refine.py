@@ -127,7 +127,7 @@ def refine(
 def _run(
     s: Settings, folder: Path, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None, pictures: bool
 ) -> Refined:
-    common = {"comm": comm, "threads": threads}
+    common: dict[str, Any] = {"comm": comm, "threads": threads}
 
     def entry(it: Iteration, results: list[Any], journal: list[dict[str, Any]]) -> dict[str, Any]:
         line = _entry(it, results, len(journal))

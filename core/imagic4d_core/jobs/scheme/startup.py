@@ -147,7 +147,7 @@ def startup(
         sampler = PolarSampler(box, min(limit, (box - 3) // 2), max(LEAST, line_count(limit, increment)))
         radius = in_pixels(0.85 if mask_radius is None else mask_radius, box)
         mask = soft_disc(box, radius, 0.1 * box / 2)
-        how = {"increment": increment, "symmetry": symmetry}
+        how: dict[str, Any] = {"increment": increment, "symmetry": symmetry}
         poses = Poses.from_headers(headers)
         view = _View(sampler, mask, amplitude_filter)
         after, scores = poses.matrices(), np.zeros(len(poses))

@@ -1,5 +1,6 @@
 """Test structures as files: analytic blob models and the volumes sampled from them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,14 @@ class TestVolumes:
         return said
 
 
-def blobs_path(output: str | Path) -> Path:
+def blobs_path(output: str | os.PathLike) -> Path:
     """Where the blob models of a volume file go: ``NAME.blobs.json`` beside it."""
     path = Path(output)
     return path.with_name((path.stem if path.suffix in (".hed", ".img", ".mrc", ".mrcs", ".map") else path.name) + ".blobs.json")
 
 
 def threed_test(
-    output: str | Path,
+    output: str | os.PathLike,
     *,
     number: int = 3,
     size: int = 64,
