@@ -1,8 +1,6 @@
 """The one atomic writer: temporary name in the same folder, flush, rename. Nothing half written is ever seen."""
 
-import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -159,6 +157,8 @@ def atomic_write_text(path: str | os.PathLike, text: str, overwrite: bool = Fals
 
 def atomic_write_json(path: str | os.PathLike, document: Any, overwrite: bool = False) -> None:
     """Write a JSON document atomically, keys in the order given, ending in a newline."""
+    import json
+
     atomic_write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n", overwrite)
 
 
@@ -168,6 +168,8 @@ def scratch_folder(near: str | os.PathLike, comm: Any) -> Iterator[Path]:
 
     A folder of the same name left by a run that was killed is emptied first. All ranks of `comm` share it.
     """
+    import shutil
+
     folder = Path(near).with_name(f".{Path(near).name}.scratch")
     if comm.rank == 0:
         shutil.rmtree(folder, ignore_errors=True)

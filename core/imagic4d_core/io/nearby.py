@@ -1,6 +1,5 @@
 """Names that a user may have meant."""
 
-import difflib
 import os
 from pathlib import Path
 
@@ -10,6 +9,8 @@ def did_you_mean(name: str | os.PathLike) -> str:
 
     IMAGIC pairs are compared, and suggested, with and without extension.
     """
+    import difflib
+
     path = Path(name)
     folder = path.parent
     if not folder.is_dir():
