@@ -12,7 +12,7 @@ help:
 	@echo "make test                 all quick tests"
 	@echo "make test-full            also the science tests of minutes"
 	@echo "make demo                 three structures from simulated images, with report.html"
-	@echo "make check                lint, and generated files up to date"
+	@echo "make check                lint, types, and generated files up to date"
 	@echo "make generate             write man pages, completions, docs/cli.md, docs/header-words.md"
 	@echo "make docs                 the pages of docs/ as a web site in site/, links checked"
 	@echo "make install              im4d, man pages and completions below PREFIX ($(PREFIX))"
@@ -38,14 +38,14 @@ demo: $(READY)
 generate: $(READY)
 	$(BIN)/python -m imagic4d_cli.docgen
 
-check: lint
+check: lint typecheck
 	$(BIN)/python -m imagic4d_cli.docgen --check
 
 lint: $(READY)
 	$(BIN)/ruff check $(PATHS)
 
 typecheck: $(READY)
-	$(BIN)/mypy imagic4d_cli
+	$(BIN)/mypy
 
 docs: $(READY)
 	@$(BIN)/python -c 'import mkdocs' 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[docs]'

@@ -170,7 +170,7 @@ def pose_errors(matrices_est: ArrayLike, matrices_true: ArrayLike, q: F64, mirro
     same = np.eye(3)[None] if group is None else np.asarray(group, dtype=np.float64)
     if mirrored:
         true, same = J_HAND @ true @ J_HAND, J_HAND @ same @ J_HAND
-    return np.min([angular_distance(est, true @ g @ q) for g in same], axis=0)
+    return np.stack([angular_distance(est, true @ g @ q) for g in same]).min(0)
 
 
 def _fit_frame(est: F64, true: F64, w: F64, ops: F64) -> tuple[F64, F64]:
@@ -197,7 +197,7 @@ def _fit_frame(est: F64, true: F64, w: F64, ops: F64) -> tuple[F64, F64]:
             break
     u, _, vt = np.linalg.svd(q)
     q = u @ vt
-    return q, np.min([angular_distance(est, true @ g @ q) for g in ops], axis=0)
+    return q, np.stack([angular_distance(est, true @ g @ q) for g in ops]).min(0)
 
 
 def _rotvec(m: F64) -> F64:

@@ -169,7 +169,7 @@ def total_sum_shifts(
 
 
 def centre_of_mass(
-    data: NDArray[np.float32], level: float | NDArray = 0.0, radius: float | None = None, iterations: int = 5
+    data: NDArray[np.float32], level: float | np.floating | NDArray = 0.0, radius: float | None = None, iterations: int = 5
 ) -> NDArray[np.float64]:
     """Shifts that bring the centre of mass of what is above a level to index N // 2.
 

@@ -125,7 +125,7 @@ def search_block(
     out = Candidates.empty(n, competitors, 0.25 * np.pi * sampler.r_max**2 * 2)
     out.mean[:] = best.mean(2, dtype=np.float64)
     out.sd[:] = best.std(2, dtype=np.float64)
-    chosen_by = best
+    chosen_by: NDArray[np.floating] = best
     if noise > 0:
         assert images is not None  # keys of the noise
         spread = noise * best.reshape(n, -1).std(1, dtype=np.float64)

@@ -74,8 +74,8 @@ class Lines:
 
     def __init__(self, lines: NDArray[np.complex64], amplitude_filter: float = 0.0):
         f = filter_amplitudes(lines, amplitude_filter)
-        f = f / np.maximum(np.linalg.norm(f, axis=2, keepdims=True), 1e-30)
-        whole = np.concatenate([f, f.conj()], 1)
+        half = f / np.maximum(np.linalg.norm(f, axis=2, keepdims=True), 1e-30)
+        whole = np.concatenate([half, half.conj()], 1)
         self.values = np.concatenate([whole.real, whole.imag], 2).astype(np.float32)
 
     def tables(self, first: NDArray[np.int64], image: int) -> NDArray[np.float32]:

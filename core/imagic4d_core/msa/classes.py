@@ -77,7 +77,7 @@ def describe(points: NDArray[np.float64], labels: NDArray[np.int32], classes: in
     distance = squared_distances(points, labels, centres)
     used = labels >= 0
     middle = points[used].mean(axis=0)
-    total = float(squared_distances(points, np.where(used, 0, -1).astype(np.int32), middle[None]).sum() / max(1, used.sum()))
+    total = float(squared_distances(points, np.where(used, 0, -1).astype(np.int32), middle[None]).sum() / max(1, int(used.sum())))
     many = np.maximum(count, 1)
     intra = np.bincount(labels[used], weights=distance[used], minlength=classes) / many
     share = np.bincount(labels[used], weights=represented[used], minlength=classes) / many
