@@ -66,7 +66,7 @@ class LazyGroup(click.Group):
         return list(registry.TABLE)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        lower = cmd_name.lower()
+        lower = cmd_name.lower().replace("_", "-")  # IMAGIC's TRUE_3D
         name = cmd_name if cmd_name in registry.TABLE else registry.ALIASES.get(lower, lower)
         if name in registry.TABLE:
             return _load(name)

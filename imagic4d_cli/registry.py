@@ -41,7 +41,9 @@ TABLE: dict[str, Entry] = {
         "Find Euler angles, shifts and 3D membership of images from anchor sets.",
         ("angular-reconstitution",),
     ),
-    "prepare": Entry(_C + "prepare:cli", "The 4D scheme", "Normalise and centre images for the 4D scheme.", ("incore-prepare",)),
+    "prepare": Entry(
+        _C + "prepare:cli", "The 4D scheme", "Normalise and centre images for the 4D scheme.", ("incore-prepare", "incprep")
+    ),
     "regroup": Entry(
         _C + "regroup:cli",
         "The 4D scheme",
@@ -50,7 +52,10 @@ TABLE: dict[str, Entry] = {
     "moves": Entry(_C + "moves:cli", "The 4D scheme", "Say how far two iterations differ, and whether that is convergence."),
     "chance": Entry(_C + "chance:cli", "The 4D scheme", "Judge whether poses and memberships are above chance."),
     "recon": Entry(
-        _C + "recon:cli", "The 4D scheme", "Reconstruct one 3D, or one for every 3D membership.", ("threed-reconstruction",)
+        _C + "recon:cli",
+        "The 4D scheme",
+        "Reconstruct one 3D, or one for every 3D membership.",
+        ("threed-reconstruction", "true-3d"),
     ),
     "forward": Entry(
         _C + "forward:cli",
@@ -82,7 +87,7 @@ TABLE: dict[str, Entry] = {
     "ctf": Entry(_C + "ctf:cli", "Alignment", "Correct images for the contrast transfer function.", ("ctf-correct",)),
     "align-refs": Entry(_C + "align_refs:cli", "Alignment", "Align references to one another.", ("alirefs",)),
     "info": Entry(_C + "info:cli", "Files", "Say what is in image and volume files."),
-    "copy": Entry(_C + "copy:cli.images", "Images", "Copy images, with their headers.", ("copy-image",)),
+    "copy": Entry(_C + "copy:cli.images", "Images", "Copy images, with their headers.", ("copy-image", "copyim")),
     "threed-copy": Entry(_C + "copy:cli.volumes", "Volumes", "Copy volumes, with their headers."),
     "append": Entry(
         _C + "append:cli.images", "Images", "Append images to a file, which is made when missing.", ("append-image",)
@@ -115,7 +120,7 @@ TABLE: dict[str, Entry] = {
         _C + "two_images:cli.images",
         "Images",
         "Combine two files of images pixel by pixel, or compare them.",
-        ("two-image-operations",),
+        ("two-image-operations", "twoimag"),
     ),
     "threed-two-volumes": Entry(
         _C + "two_images:cli.volumes",
@@ -127,7 +132,7 @@ TABLE: dict[str, Entry] = {
         _C + "norm_variance:cli.images",
         "Images",
         "Give images mean 0 and a wanted standard deviation, whole or under a mask.",
-        ("norm-variance-image",),
+        ("norm-variance-image", "pretreat"),
     ),
     "threed-norm-variance": Entry(
         _C + "norm_variance:cli.volumes", "Volumes", "Give volumes mean 0 and a wanted standard deviation, whole or under a mask."
@@ -148,13 +153,13 @@ TABLE: dict[str, Entry] = {
         _C + "filter:cli",
         "Images",
         "Filter images or volumes: low-, high- and band-pass, B-factor.",
-        ("threed-filter", "filter-image", "band-pass"),
+        ("threed-filter", "filter-image", "band-pass", "incband", "fft3d"),
     ),
     "auto-mask": Entry(
         _C + "auto_mask:cli",
         "Volumes",
         "Find the object and make a mask of it, in images or volumes.",
-        ("automatic-mask", "threed-automatic-mask"),
+        ("automatic-mask", "threed-automatic-mask", "automask3d"),
     ),
     "excopy": Entry(
         _C + "excopy:cli",
@@ -187,7 +192,7 @@ TABLE: dict[str, Entry] = {
         _C + "fsc:cli",
         "Truth and comparison",
         "Fourier shell correlation of volumes, ring correlation of images.",
-        ("fourier-shell-correlation", "f-s-c"),
+        ("fourier-shell-correlation", "f-s-c", "fourier-ring-correlation", "f-r-c"),
     ),
     "test-image": Entry(
         _C + "test_image:cli.images",

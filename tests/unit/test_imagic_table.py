@@ -66,5 +66,12 @@ def test_imagic_names_are_aliases():
             continue
         known = ALIASES.get(first, first if first in TABLE else None)
         assert known is None or known == ours, row
-    for name in ("copy-image", "exclusive-copy", "automatic-mask", "two-image-operations", "threed-reconstruction", "em2em"):
+    for name in (
+        "copy-image", "exclusive-copy", "automatic-mask", "two-image-operations", "threed-reconstruction", "em2em", "f-r-c",
+        "copyim", "true-3d",
+    ):  # fmt: skip
         assert name in ALIASES
+
+
+def test_names_with_underscores(im4d):
+    assert "Usage: im4d recon " in im4d("TRUE_3D", "--help").stdout
