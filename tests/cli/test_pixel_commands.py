@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.stack import open_stack, read_stack, write_stack
+from imagic4d_core.io.stack import create_stack, open_stack, read_stack, write_stack
 from imagic4d_core.masks.shapes import round_mask
 
 RELION = shutil.which("relion_image_handler")
@@ -263,6 +263,42 @@ def test_map_of_a_model_lies_on_it(im4d, place, shared_data):
     grid = np.stack(np.meshgrid(*[np.arange(40)] * 3, indexing="ij"))[::-1]  # x, y, z
     found = (data * grid).sum((1, 2, 3)) / data.sum() * 5 + origin
     np.testing.assert_allclose(found, total / mass, atol=0.5)
+
+
+def test_maps_stay_where_they_are(im4d, place):
+    """ORIGIN of an MRC file follows the box: the centre of mass lies at one place in angstrom, whatever was done."""
+    rng = np.random.default_rng(1)
+    z, x, y = np.meshgrid(*[np.arange(n) for n in (30, 32, 36)], indexing="ij")
+    blob = sum(np.exp(-((z - a) ** 2 + (x - b) ** 2 + (y - c) ** 2) / 8) for a, b, c in rng.uniform(12, 18, (3, 3)))
+    with create_stack("map.mrc", 1, 30, 32, 36, pixel_size=2.5, volumes=True, origin=(-40.0, 15.0, 7.5)) as out:
+        out.write(0, blob.astype(np.float32))
+
+    def mass(name):
+        with mrcfile.open(name) as f:
+            data = f.data.astype(np.float64)
+            grid = np.stack(np.meshgrid(*[np.arange(n) for n in data.shape], indexing="ij"))[::-1]
+            data = data.clip(0.05)  # what Fourier methods leave outside
+            data -= data.min()
+            return (data * grid).sum((1, 2, 3)) / data.sum() * f.voxel_size.x + [float(f.header.origin[k]) for k in "xyz"]
+
+    was = mass("map.mrc")
+    for args in (
+        ["filter", "--low-pass", "0.9", "--edge-shape", "hard"],
+        ["threed-arithmetic", "--operation", "multiply", "--value", "2"],
+        ["threed-cut", "--box", "24,25,27"],
+        ["threed-cut", "--box", "22,24,25", "--at", "17,15,14"],
+        ["threed-cut", "--box", "41,40,50"],
+        ["threed-blowup", "--factor", "2"],
+        ["threed-blowup", "--factor", "0.75"],
+        ["excopy", "--operation", "extract", "--loc", "1"],
+        ["threed-copy", "--loc", "1"],
+        ["threed-menu", "--mode", "average"],
+    ):
+        im4d(args[0], "map.mrc", "out.mrc", *args[1:], "--overwrite")
+        np.testing.assert_allclose(mass("out.mrc"), was, atol=0.1, err_msg=" ".join(args))
+    im4d("auto-mask", "map.mrc", "out.mrc", "--masked", "masked.mrc", "--overwrite")
+    np.testing.assert_allclose(mass("masked.mrc"), was, atol=0.1)
+    np.testing.assert_allclose(mass("out.mrc"), was, atol=2.5)
 
 
 REAL = [

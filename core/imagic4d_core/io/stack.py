@@ -121,6 +121,14 @@ class Stack:
         return self._index
 
     @property
+    def origin(self) -> tuple[float, float, float]:
+        """ORIGIN of an MRC map, x, y, z in angstrom; 0 of other files, and of images picked out of one."""
+        if self._index is not None and not self.is_volumes:
+            return 0.0, 0.0, 0.0
+        x, y, z = getattr(self.reader, "origin", (0.0, 0.0, 0.0))
+        return x, y, z
+
+    @property
     def locations(self) -> NDArray[np.intp]:
         """Locations in the file, from 1, of the objects of this view."""
         return np.arange(1, self.objects + 1) if self._index is None else self._index[:: self.sections] // self.sections + 1

@@ -116,7 +116,7 @@ def append(
         with create_stack(
             dst, (have + came) // sections, sections, home.lines, home.pixels, pixel_size=home.pixel_size, overwrite=True,
             dtype=home.dtype, rows="centre", type_word=home.layout.type_word, nblocks=max(s.nblocks for s in [home, *new]),
-            origin=getattr(home.reader, "origin", (0.0, 0.0, 0.0)), volumes=home.layout.is_volumes if sections > 1 else None,
+            origin=home.origin, volumes=home.layout.is_volumes if sections > 1 else None,
         ) as writer:  # fmt: skip
             at, total = 0, have + came
             for stack in ([old] if old else []) + new:

@@ -215,11 +215,10 @@ def put(
     objects, planes = _regroup(stack, what, sections)
     dtype, word = _dtype_of(stack, type_word)
     size = pixel_size or stack.pixel_size
-    origin = getattr(stack.reader, "origin", (0.0, 0.0, 0.0)) if stack.index is None else (0.0, 0.0, 0.0)
     volumes = planes > 1 or (stack.layout.is_volumes and stack.is_volumes)
     with create_stack(
         name, objects, planes, stack.lines, stack.pixels, pixel_size=size, overwrite=overwrite, dtype=dtype, rows=rows,
-        type_word=word, nblocks=stack.nblocks, origin=origin, volumes=volumes,
+        type_word=word, nblocks=stack.nblocks, origin=stack.origin, volumes=volumes,
     ) as writer:  # fmt: skip
         if stack.index is None and writer.format == "MRC" and stack.format == "MRC":
             writer.statistics = getattr(stack.reader, "statistics", None)
@@ -267,7 +266,7 @@ def _replace(
         with create_stack(
             name, total * per // old.sections, *old.shape[1:], pixel_size=old.pixel_size if old.format == "MRC" else None,
             overwrite=True, dtype=old.dtype, rows=rows, type_word=old.layout.type_word, nblocks=old.nblocks,
-            origin=getattr(old.reader, "origin", (0.0, 0.0, 0.0)), volumes=old.is_volumes,
+            origin=old.origin, volumes=old.is_volumes,
         ) as writer:  # fmt: skip
             at, stop = (first - 1) * per, end * per
             kept = np.concatenate([np.arange(0, at), np.arange(min(stop, old.n_images), old.n_images)])

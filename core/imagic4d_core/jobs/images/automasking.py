@@ -197,7 +197,7 @@ def auto_mask(
             key: stack.enter_context(
                 create_stack(
                     name, *objects.shape, pixel_size=size, overwrite=overwrite, comm=comm, volumes=objects.is_volumes,
-                    nblocks=objects.nblocks, history=_HISTORY[key],
+                    nblocks=objects.nblocks, history=_HISTORY[key], origin=objects.origin,
                 )
             ) for key, name in names.items()
         }  # fmt: skip

@@ -14,7 +14,7 @@ from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.plt import locations_of, read_plt
 from imagic4d_core.io.stack import BLOCK_BYTES, Stack, create_stack
 from imagic4d_core.io.windows import Span, read_windows
-from imagic4d_core.jobs.images.operating import Operated, box_of, open_unit
+from imagic4d_core.jobs.images.operating import Operated, box_of, open_unit, origin_of
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 from imagic4d_core.resample.window import fill_levels, place, sides, spans
 
@@ -159,11 +159,13 @@ def cut(
         planes = new[0] if ndim == 3 else 1
         volumes = ndim == 3
         step = max(1, min(_BLOCK, BLOCK_BYTES // (4 * int(np.prod(new)))))
+        alone = n == 1 or not (windows.centre != windows.centre[0]).any()
+        origin = origin_of(stack, new, windows.centre[0].tolist()) if alone else (0.0, 0.0, 0.0)
         what = "padded" if all(a >= b for a, b in zip(new, old, strict=True)) else "cut"
         with create_stack(
             dst, n, planes, new[-2], new[-1], pixel_size=stack.pixel_size, overwrite=overwrite, comm=comm, dtype=stack.dtype,
             type_word=stack.layout.type_word, volumes=volumes, nblocks=stack.nblocks,
-            history=f"{what} to {' x '.join(map(str, new))}",
+            history=f"{what} to {' x '.join(map(str, new))}", origin=origin,
         ) as writer:  # fmt: skip
 
             def work(block: tuple[int, int]) -> None:

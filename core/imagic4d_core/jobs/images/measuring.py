@@ -87,7 +87,7 @@ def set_statistics(
         raise UsageError(f"unknown mode {mode!r}: average or variance")
     settings: dict[str, Any] = {"unit": unit, "loc": loc, "comm": comm, "threads": threads, "progress": progress}
     with open_unit(src, unit, loc) as stack:
-        path, box, size, count = stack.path, box_of(stack), stack.pixel_size, stack.objects
+        path, box, size, count, origin = stack.path, box_of(stack), stack.pixel_size, stack.objects, stack.origin
     rows = kept_rows(src, dst, unit, loc)
     out = _sum(src, rows, lambda data: data, **settings) / count
     if mode == "variance":
@@ -97,8 +97,9 @@ def set_statistics(
     sections = box[0] if solid else 1
     said = f"{mode} of {count} {unit}"
     with create_stack(
-        dst, 1, sections, *box[-2:], pixel_size=size, overwrite=overwrite, comm=comm, volumes=solid, history=said, rows=rows
-    ) as writer:
+        dst, 1, sections, *box[-2:], pixel_size=size, overwrite=overwrite, comm=comm, volumes=solid, history=said, rows=rows,
+        origin=origin,
+    ) as writer:  # fmt: skip
         if comm.rank == 0:
             writer.write(0, out.astype(np.float32).reshape(sections, *box[-2:]))
             headers = blank_headers(sections, box[-2], box[-1], sections, pixel_size=size)

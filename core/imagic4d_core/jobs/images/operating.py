@@ -109,6 +109,35 @@ def box_of(stack: Stack) -> tuple[int, ...]:
     return stack.shape[1:] if stack.is_volumes else stack.shape[2:]
 
 
+def origin_of(
+    stack: Stack, box: Sequence[int], at: Sequence[int] | None = None, scale: float = 1.0, pixel_size: float | None = None
+) -> tuple[float, float, float]:  # fmt: skip
+    """ORIGIN of a map in a new box, so that what is in it stays where it is beside models and other maps.
+
+    Parameters
+    ----------
+    stack : Stack
+    box : sequence of int
+        New box, as `box_of`.
+    at : sequence of int, optional
+        Index (section, line, pixel) that comes to the new centre; default: the old centre.
+    scale : float
+        New pixel size over the old one.
+    pixel_size : float, optional
+        In place of what the file says.
+    """
+    old, size = box_of(stack), pixel_size or stack.pixel_size
+    if tuple(box) == tuple(old) and at is None:
+        return stack.origin
+    if len(old) == 2 or not size:
+        return 0.0, 0.0, 0.0
+    was, new = np.array(old[::-1]) // 2, np.array(box)[::-1] // 2  # pixels, lines, sections: x, y, z of the file
+    off = np.zeros(3) if at is None else np.array(at)[::-1] - was
+    off[1] *= -1  # lines are counted downwards here, y upwards there
+    x, y, z = (np.array(stack.origin) + (was + off) * size - new * size * scale).tolist()
+    return x, y, z
+
+
 def unit_of(src: str | os.PathLike, loc: Locations | None = None) -> tuple[str, float | None]:
     """ "volumes" or "images", whichever the file holds (for commands that take both), and the pixel size in angstrom."""
     with open_stack(src, loc) as stack:
@@ -196,7 +225,7 @@ def operate(
         n_threads = thread_count(threads)
         with create_stack(
             dst, objects, sections, new[-2], new[-1], pixel_size=size, overwrite=overwrite, comm=comm, dtype=dtype,
-            volumes=volumes, nblocks=stack.nblocks, history=what, rows=rows,
+            volumes=volumes, nblocks=stack.nblocks, history=what, rows=rows, origin=origin_of(stack, new, None, scale, own),
         ) as writer:  # fmt: skip
 
             def block(span: tuple[int, int]) -> None:

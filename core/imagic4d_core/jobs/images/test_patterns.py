@@ -122,7 +122,8 @@ def make_test(
     edge = min(box)
     settings = Pattern(
         max(0.5, in_pixels(RADII.get(pattern, 0.5) if radius is None else radius, edge)),
-        0.0 if falloff is None else in_pixels(falloff, edge), edge / PERIODS.get(pattern, 8) if period is None else period, axis, drawn,
+        0.0 if falloff is None else in_pixels(falloff, edge),
+        edge / PERIODS.get(pattern, 8) if period is None else period, axis, drawn,
     )  # fmt: skip
     sections = box[0] if unit == "volumes" else 1
     title = f"{pattern} of {' x '.join(map(str, box))}"
