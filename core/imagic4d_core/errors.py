@@ -3,6 +3,8 @@
 No Click here: `imagic4d_cli.exits` maps these classes to exit codes.
 """
 
+from collections.abc import Collection
+
 
 class Im4dError(Exception):
     """Base of all errors raised on purpose: the message is one clear line for the user."""
@@ -30,3 +32,9 @@ class EnvironmentFault(Im4dError):
 
 class UsageError(Im4dError, ValueError):
     """An option value that makes no sense by itself (exit code 2)."""
+
+
+def check_word(what: str, value: str, words: Collection[str]) -> None:
+    """Raise UsageError unless an option's value is one of its words."""
+    if value not in words:
+        raise UsageError(f"unknown {what} {value!r}: {', '.join(words)}")

@@ -197,7 +197,7 @@ def _fit_frame(est: F64, true: F64, w: F64, ops: F64) -> tuple[F64, F64]:
             break
     u, _, vt = np.linalg.svd(q)
     q = u @ vt
-    return q, np.stack([angular_distance(est, true @ g @ q) for g in ops]).min(0)
+    return q, pose_errors(est, true, q, False, ops)
 
 
 def _rotvec(m: F64) -> F64:

@@ -33,18 +33,6 @@ def shifted(spectra: NDArray[np.complex64], shifts: NDArray[np.float64], box: in
     return (spectra * np.exp(-2j * np.pi * phase)).astype(np.complex64)
 
 
-def shifts_to(
-    spectra: NDArray[np.complex64], reference: NDArray[np.float32], max_shift: float, max_frequency: float = 0.5
-) -> NDArray[np.float64]:
-    """Shifts that bring objects onto a reference; see `correlated`.
-
-    Returns
-    -------
-    ndarray, shape (n, d), float64
-    """
-    return correlated(spectra, reference, max_shift, max_frequency)[0]
-
-
 def correlated(
     spectra: NDArray[np.complex64], reference: NDArray[np.float32], max_shift: float, max_frequency: float = 0.5
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

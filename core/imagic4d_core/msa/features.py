@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from imagic4d_core import fourier
 
-INVARIANTS = ("none", "rotation", "rotation-shift")
 #: Largest angular order of the rotational spectra.
 ORDERS = 48
 

@@ -29,6 +29,7 @@ from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.msa.rows import loops_for
 
 METRICS = ("euclidean", "chi-square", "modulation")
+INVARIANTS = ("none", "rotation", "rotation-shift")
 #: Standard deviations of pixels are not taken below this fraction of their median (modulation), so that pixels at the edge of
 #: a mask, which hardly vary, do not come in as noise.
 FLOOR = 0.01
@@ -49,7 +50,7 @@ class Space:
     index : ndarray, shape (P,), int64
         Places inside `shape` that count, rising.
     invariant : str
-        One of `features.INVARIANTS`.
+        One of `INVARIANTS`.
     radius : float
         Largest ring of invariant numbers, pixels.
     centre, scale : ndarray, shape (P,), float32

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import UsageError
+from imagic4d_core.errors import UsageError, check_word
 from imagic4d_core.masks.shapes import axes_of, distances, falling
 from imagic4d_core.rng import rng_for
 
@@ -158,7 +158,6 @@ def draw(name: str, shape: Sequence[int], pattern: Pattern, number: int = 0) -> 
         Discs, rings, Gaussians, helices, checkers and crosses are 0 to 1, sinus and zones -1 to 1, a ramp is the place from the
         centre in pixels, noise is normal with standard deviation 1.
     """
-    if name not in PATTERNS:
-        raise UsageError(f"unknown pattern {name!r}: {', '.join(PATTERNS)}")
+    check_word("pattern", name, PATTERNS)
     out = PATTERNS[name](tuple(int(n) for n in shape), pattern, number)
     return np.ascontiguousarray(np.broadcast_to(out, tuple(shape)), dtype=np.float32)

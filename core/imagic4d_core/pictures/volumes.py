@@ -122,14 +122,6 @@ def crop_centre(array: F32, fraction: float) -> F32:
     return array[tuple(where)]
 
 
-def tilted_view(turn: float = 0.0, tilt: float = 0.0) -> NDArray[np.float64]:
-    """Matrix of a view: the object turned by `turn` about x (down the picture), then tilted by `tilt` about y, degrees."""
-    a, b = np.deg2rad([turn, tilt])
-    rx = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    ry = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
-    return ry @ rx
-
-
 @dataclass
 class Surface:
     """Depth map of an isosurface seen from +z: `depth` in voxels from the centre (nan where nothing is), `normal` (3, ...)."""

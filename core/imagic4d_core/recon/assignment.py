@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.errors import InputError, MismatchError, UsageError, check_word
 from imagic4d_core.rng import rng_for
 
 KINDS = ("all", "header", "split", "sequential", "random", "multiple-random")
@@ -75,8 +75,7 @@ def assign(
     ------
     UsageError, InputError, MismatchError
     """
-    if kind not in KINDS:
-        raise UsageError(f"unknown assignment {kind!r}: one of {', '.join(KINDS)}")
+    check_word("assignment", kind, KINDS)
     use = np.flatnonzero(active)
     if not len(use):
         raise InputError(f"{path}: has no active image (word 58)")

@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import UsageError
 
-#: Words that say where a fill value comes from.
-FILLS = ("edge", "mean")
-
 
 def edge_mean(data: NDArray, ndim: int) -> NDArray:
     """Mean of the outermost pixels (voxels) of each object; axes of length 1 have no ends.

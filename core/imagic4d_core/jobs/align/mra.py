@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.align.evidence import FOLDS, SAMPLE, SAMPLE_SAFE, Evidence, own_classes
 from imagic4d_core.align.search import Aligned
-from imagic4d_core.errors import MismatchError, UsageError
+from imagic4d_core.errors import MismatchError, check_word
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.writer import check_output
@@ -120,8 +120,7 @@ def mra(
     ------
     UsageError, InputError, MismatchError, OutputError
     """
-    if use not in USES:
-        raise UsageError(f"{use!r} is unknown: {', '.join(USES)}")
+    check_word("choice of references", use, USES)
     check_output(dst, overwrite)
     n_threads = thread_count(threads)
     with Images.open(src, from_originals, loc, amplitude_contrast if weigh_ctf else None) as images:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from imagic4d_core.align.evidence import DECOYS, FOLDS, Evidence, sampled, weigh
 from imagic4d_core.align.references import PlaneReferences, decoys, masked, prepare, ring_mask
 from imagic4d_core.align.search import ORDERS, Aligned, Scores, Search, make_bank, plan, search_block, settle
-from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.errors import InputError, MismatchError, UsageError, check_word
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.jobs.align.aligning import BLOCK, Images, open_square, same_box
 from imagic4d_core.parallel import Comm, map_blocks
@@ -242,9 +242,9 @@ def make_work(
     ------
     UsageError, InputError
     """
-    for value, known in ((search, ORDERS), (correlation, tuple(CORRELATIONS)), (too_far, TOO_FAR)):
-        if value not in known:
-            raise UsageError(f"{value!r} is unknown: {', '.join(known)}")
+    check_word("search", search, ORDERS)
+    check_word("correlation", correlation, CORRELATIONS)
+    check_word("answer to a move too far,", too_far, TOO_FAR)
     if iterations < 1:
         raise UsageError(f"{iterations} iterations; at least 1 is needed")
     ranges = [_two(values, "rotation range") for values in (rotation_range, run_range)]

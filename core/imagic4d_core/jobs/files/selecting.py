@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.errors import InputError, MismatchError, UsageError, check_word
 from imagic4d_core.expression import Expression
 from imagic4d_core.io.locations import Locations, split_spec
 from imagic4d_core.io.plt import locations_of, read_plt
@@ -96,6 +96,7 @@ def excopy(
         Also: nothing is left, a condition that cannot be read, a location that is not there.
     MismatchError, OutputError, UsageError
     """
+    check_word("parity", parity, order.PARITIES)
     _check(operation, loc, plt, where, by, down, seed)
     name, inner = split_spec(src)
     if inner is not None and (loc is not None or plt is not None):

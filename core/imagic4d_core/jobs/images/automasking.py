@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.automask import modulation as mod
 from imagic4d_core.automask import region as reg
-from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.errors import InputError, MismatchError, UsageError, check_word
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack, StackWriter, create_stack, open_stack
 from imagic4d_core.jobs.files.copying import shape_text
@@ -163,8 +163,8 @@ def auto_mask(
     ------
     InputError, MismatchError, OutputError, UsageError
     """
-    if mode not in MODES:
-        raise UsageError(f"mode {mode!r} is not one of {', '.join(MODES)}")
+    check_word("mode", mode, MODES)
+    check_word("contrast", contrast, mod.CONTRASTS)
     if sum(v is not None for v in (threshold, percent, mass)) > 1:
         raise UsageError("threshold, percentage and mass say the same thing; give one of --threshold, --percent, --mass")
     again = mode == "refine-threshold"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.ctf.parameters import DONE, WORDS, CtfParameters, correction, done
 from imagic4d_core.ctf.transfer import apply_ctf
-from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.errors import InputError, MismatchError, UsageError, check_word
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.star import read_particles
@@ -59,8 +59,7 @@ def ctf_correct(
     ------
     UsageError, InputError, MismatchError, OutputError
     """
-    if correct not in DONE:
-        raise UsageError(f"{correct!r} is unknown: {', '.join(DONE)}")
+    check_word("correction", correct, DONE)
     if not noise_to_signal > 0:
         raise UsageError(f"noise to signal {noise_to_signal:g}: it must be above 0, or zeros of the CTF divide by nothing")
     with open_stack(src, loc, what="images") as stack:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.angrec.scf import sinogram
-from imagic4d_core.errors import InputError, UsageError
+from imagic4d_core.errors import InputError, UsageError, check_word
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.jobs.images import measuring
 from imagic4d_core.jobs.images.operating import Operated, box_of, inner_threads, open_unit, operate
@@ -125,8 +125,7 @@ def incore(
     ------
     UsageError, InputError, MismatchError, OutputError
     """
-    if mode not in MODES:
-        raise UsageError(f"unknown mode {mode!r}: {', '.join(MODES)}")
+    check_word("mode", mode, MODES)
     if (mode == "cross-correlation") != (second is not None):
         raise UsageError("--second FILE and --mode cross-correlation go together")
     if mode == "symmetrise" and symmetry == "C1":

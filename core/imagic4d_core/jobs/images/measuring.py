@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import UsageError
+from imagic4d_core.errors import check_word
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.plt import write_plt
@@ -83,8 +83,7 @@ def set_statistics(
     loc, overwrite, comm, threads, progress
         As every job.
     """
-    if mode not in ("average", "variance"):
-        raise UsageError(f"unknown mode {mode!r}: average or variance")
+    check_word("mode", mode, ("average", "variance"))
     settings: dict[str, Any] = {"unit": unit, "loc": loc, "comm": comm, "threads": threads, "progress": progress}
     with open_unit(src, unit, loc) as stack:
         path, box, size, count, origin = stack.path, box_of(stack), stack.pixel_size, stack.objects, stack.origin

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import UsageError
+from imagic4d_core.errors import UsageError, check_word
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.jobs.images.arithmetic import read_mask
 from imagic4d_core.jobs.images.operating import Operated, box_of, in_order, open_unit, operate
@@ -66,8 +66,7 @@ def norm_variance(
         Its values count constant objects (set to 0 and inactive, word 58) and replaced densities.
     """
     region = region or ("file" if mask else "soft" if falloff is not None else "circular" if mask_radius is not None else "whole")
-    if region not in REGIONS:
-        raise UsageError(f"unknown region {region!r}: {', '.join(REGIONS)}")
+    check_word("region", region, REGIONS)
     if (region == "file") != (mask is not None):
         raise UsageError("--mask FILE and --region file go together")
     if region == "whole" and (mask_radius is not None or falloff is not None or apply_mask):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from imagic4d_core.atoms import density, read_atoms
-from imagic4d_core.errors import UsageError
+from imagic4d_core.errors import UsageError, check_word
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.writer import create_stack
 from imagic4d_core.jobs.images.operating import BLOCK_BYTES, Operated
@@ -98,8 +98,7 @@ def make_test(
     UsageError, InputError, OutputError
     """
     known = (*PATTERNS, "model") if unit == "volumes" else tuple(PATTERNS)
-    if pattern not in known:
-        raise UsageError(f"unknown pattern {pattern!r} of {unit}: {', '.join(known)}")
+    check_word(f"pattern of {unit},", pattern, known)
     if (pattern == "model") != (model is not None):
         raise UsageError("--pattern model and --model FILE go together")
     box = box_for(unit, size)

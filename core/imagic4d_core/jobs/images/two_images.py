@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.errors import InputError, MismatchError, UsageError, check_word
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack
 from imagic4d_core.jobs.images.arithmetic import read_mask
@@ -106,8 +106,7 @@ def two_images(
     MismatchError
         Boxes differ, or the second file holds neither one object nor as many as are selected of the first.
     """
-    if operation not in WORDS:
-        raise UsageError(f"unknown operation {operation!r}: {', '.join(WORDS)}")
+    check_word("operation", operation, WORDS)
     if operation in two.COMBINE and dst is None:
         raise UsageError(f"--operation {operation} needs an output file")
     with open_unit(first, unit, loc) as one:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import MismatchError, OutputError, UsageError
+from imagic4d_core.errors import MismatchError, OutputError, UsageError, check_word
 from imagic4d_core.io import atomic
 from imagic4d_core.io.header import TAG
 from imagic4d_core.io.replacing import check_whole, stream_headers
@@ -17,8 +17,8 @@ from imagic4d_core.io.writer import output_format, output_paths
 from imagic4d_core.msa import coordinates as heads
 from imagic4d_core.msa import model as files
 from imagic4d_core.msa.noise import LEAST, noise_edge
-from imagic4d_core.msa.solve import Solution, block_size, solve
-from imagic4d_core.msa.space import Source, Space, mask_index
+from imagic4d_core.msa.solve import SOLVERS, Solution, block_size, solve
+from imagic4d_core.msa.space import INVARIANTS, METRICS, Source, Space, mask_index
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, thread_count
 from imagic4d_core.units import in_pixels
 
@@ -80,7 +80,7 @@ def msa_run(
     mask_radius : float, optional
         Circle or sphere, pixels (below 1: fraction of half the box); the largest ring with `invariant`.
     invariant : str
-        One of `features.INVARIANTS`: what rotations (and shifts) do not change takes the place of the pixels.
+        One of `space.INVARIANTS`: what rotations (and shifts) do not change takes the place of the pixels.
     reuse : path, optional
         ROOT of an earlier run: its eigenimages, metric and mask are used, nothing is solved.
     passes : int
@@ -98,6 +98,9 @@ def msa_run(
     ------
     InputError, MismatchError, OutputError, UsageError
     """
+    check_word("metric", metric, METRICS)
+    check_word("invariant", invariant, INVARIANTS)
+    check_word("solver", solver, SOLVERS)
     n_threads = thread_count(threads)
     with open_stack(src) as stack:
         check_whole(stack)

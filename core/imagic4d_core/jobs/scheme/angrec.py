@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from imagic4d_core.angrec.assign import Candidates, HalfPlane
 from imagic4d_core.angrec.polar import PolarSampler, line_count
 from imagic4d_core.angrec.search import shift_grid
-from imagic4d_core.errors import UsageError
+from imagic4d_core.errors import UsageError, check_word
 from imagic4d_core.geometry import sphere
 from imagic4d_core.geometry.euler import random_rotations
 from imagic4d_core.geometry.poses import Poses
@@ -162,8 +162,9 @@ def reconstitute(
     ------
     UsageError, InputError, MismatchError
     """
-    if mode not in MODES:
-        raise UsageError(f"mode {mode!r} is unknown: {', '.join(MODES)}")
+    check_word("mode", mode, MODES)
+    check_word("shift search", shift_search, ("winner", "full"))
+    check_word("score", score, ("ccc", "zscore"))
     n_threads = thread_count(threads)
     with open_stack(src) as stack:
         box = check_images(stack)

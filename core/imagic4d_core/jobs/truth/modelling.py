@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from imagic4d_core.errors import UsageError
+from imagic4d_core.errors import check_word
 from imagic4d_core.io.atomic import atomic_write_json, check_new
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import open_stack
@@ -88,8 +88,7 @@ def threed_test(
     TestVolumes
         None on ranks other than 0.
     """
-    if pattern != "blobs":
-        raise UsageError(f"unknown pattern {pattern!r}: blobs is the only one so far")
+    check_word("pattern", pattern, ("blobs",))
     if comm.rank:
         return None
     pixel = float(pixel_size or 4.0)
