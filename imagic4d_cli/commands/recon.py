@@ -35,6 +35,7 @@ _METHOD = types.Words("fourier", "exact-filter", imagic={"EXACT_FILTER": "exact-
 @opt.max_frequency
 @opt.option("--wiener/--no-wiener", default=False, help="Weight shells by the SSNR that the half sets give.")
 @opt.ctf_weights
+@opt.option("--centre-3d", is_flag=True, help="Lay the centre of mass of each 3D into the box centre, by its images' shifts.")
 @opt.option("--reprojections", type=types.TARGET, metavar="FILE", help="Write a re-projection for every image.")
 @opt.option("--errors", type=types.TARGET, metavar="FILE", help="Write image minus scaled re-projection for every image.")
 @opt.option("--halves", type=types.TARGET, metavar="FILE", help="Write the half sets' volumes, to FILE_a and FILE_b.")
@@ -51,7 +52,8 @@ def cli(run: Run, src: str, dst: str, **settings: Any) -> None:
     multiple-random (with replacement). Inactive images stay out; shifts in the header (words 80, 81) are applied. 3Ds of fewer
     than --min-images images are left out and the others renumbered. What was assigned or drawn goes into the headers of
     --images-out, whose densities are those of IMAGES (a hard link); IMAGES itself is not changed. With --weigh-ctf images
-    count by the CTF of words 25 to 27, 101 and 102 (word 93: what was corrected already): sum(C F) / sum(C^2).
+    count by the CTF of words 25 to 27, 101 and 102 (word 93: what was corrected already): sum(C F) / sum(C^2). --centre-3d
+    reconstructs twice and writes the shifts that centre each 3D to --images-out.
 
     \b
     Examples:

@@ -2,11 +2,11 @@
 
 Stages: *prepare* (grey scale, centre), *start* (random memberships and angles), *anneal* (competition of more 3Ds than wanted at
 low resolution, with noise lowered to zero), *regroup* (3Ds merged down to the number wanted, by cross-validated score), *polish*
-(local refinement, resolution rising, to convergence), *finish* (volumes, half sets, re-projections).
+(local refinement, resolution rising, to convergence), *finish* (volumes, half sets, re-projections). Runs that start from poses
+or 3Ds have *settle* (competition at low resolution until memberships are stable) in place of *anneal* and *regroup*.
 """
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.images.prepare import prepare
-from imagic4d_core.jobs.runfolder import Iteration, Job, Step, epoch_now, shown_name
+from imagic4d_core.jobs.runfolder import Iteration, Job, Plan, Step, epoch_now, shown_name
 from imagic4d_core.jobs.scheme.angrec import angrec
 from imagic4d_core.jobs.scheme.recon import recon
 from imagic4d_core.jobs.scheme.regroup import regroup
@@ -44,6 +44,8 @@ MASK = 0.85
 #: Trial shifts of polishing's second iteration go so far: pixels, and fraction of half the box where poses were taken over or
 #: found from given 3Ds (class averages may have been caught farther off than annealing leaves images).
 AROUND, AROUND_TAKEN = 5.0, 0.25
+#: Most iterations of settling.
+SETTLE = 10
 #: Annealing starts with more 3Ds than wanted only if each gets so many images.
 FEWEST = 40
 
@@ -101,8 +103,8 @@ def common_options(s: Settings) -> dict[str, Any]:
     return {"symmetry": s.symmetry, "mask_radius": s.mask_radius, **ctf}
 
 
-def plan(s: Settings) -> Iterator[Iteration]:
-    """All iterations of a run, in order; polishing ends early when `moves` says so."""
+def plan(s: Settings) -> Plan:
+    """All iterations of a run, in order; settling and polishing end early when they are told that they have converged."""
     box, folds = s.box, 4
     top = min(POLISH_LIMIT, as_fraction(s.max_resolution, s.pixel_size)) if s.max_resolution else POLISH_LIMIT
     common = common_options(s)
@@ -128,13 +130,14 @@ def plan(s: Settings) -> Iterator[Iteration]:
     start = s.volumes * over if s.start == "random" and s.volumes > 1 else s.volumes
     number = 0
     if s.start == "random":
-        options = {"src": "work/prepared.hed", "membership": "random", "volumes": start, "euler": "random"}
+        options: dict[str, Any] = {"src": "work/prepared.hed", "membership": "random", "volumes": start, "euler": "random"}
         yield Iteration("i000", "start", [first, made("i000", SHELLS[0] + 1, number, options)], {"increment": 0, "noise": 0})
     elif s.start == "header":
-        options = {"src": "work/prepared.hed", "membership": "header"}
+        # what gave these poses need not have laid its 3D into the centre, and shifts are searched around it
+        options = {"src": "work/prepared.hed", "membership": "header", "centre_3d": True}
         yield Iteration("i000", "start", [first, made("i000", SHELLS[1] + 1, number, options)], {"increment": 0, "noise": 0})
     else:
-        search = {"src": "work/prepared.hed", "dst": "work/i000a.hed", "anchors": s.start, "mode": "each-to-best"}
+        search: dict[str, Any] = {"src": "work/prepared.hed", "dst": "work/i000a.hed", "anchors": s.start, "mode": "each-to-best"}
         search |= {"increment": 12.0} | common | {"max_frequency": frequency_of(SHELLS[1], box), "max_shift": s.max_shift}
         search |= {"refine": False, "seed": 0}
         yield Iteration(
@@ -162,13 +165,28 @@ def plan(s: Settings) -> Iterator[Iteration]:
     if s.volumes > 1 and s.start == "random":
         number += 1
         name = f"i{number:03d}"
-        group = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "volumes": s.volumes, **common}
+        group: dict[str, Any] = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "volumes": s.volumes, **common}
         group |= {"max_frequency": frequency_of(SHELLS[1], box), "max_shift": s.max_shift, "seed": seed_of(s, number)}
         facts = {"increment": 15.0, "noise": 0, "shells": SHELLS[1]}
         yield Iteration(name, "regroup", [_step("regroup", group), made(name, SHELLS[1] + 3, number)], facts)
         last = name
+    # memberships change at low resolution; higher frequencies hold each image where it is
+    settle = min(SETTLE, s.iterations // 3) if s.start != "random" and s.volumes > 1 else 0
+    for i in range(settle):
+        name = f"i{number + 1 + i:03d}"
+        search = {"src": f"work/{last}.hed", "dst": f"work/{name}a.hed", "anchors": anchors(last), "mode": "each-to-best"}
+        search |= {"increment": 12.0, **common, "max_frequency": frequency_of(SHELLS[1], box), "max_shift": s.max_shift}
+        search |= {"refine": True, "seed": seed_of(s, number + 1 + i)}
+        extra = {"min_images": least, "halves": f"work/{name}h.hed"}
+        facts = {"increment": 12.0, "noise": 0, "shells": SHELLS[1]}
+        steps = [_step("angrec", search), made(name, SHELLS[1] + 4, number + 1 + i, extra)]
+        settled = yield Iteration(name, "settle", steps, facts, last if i else None)
+        last = name
+        if settled:
+            break
+    number += settle  # names and seeds of what follows do not depend on where settling ended
     limit = top * box / 2
-    for j in range(max(2, s.iterations - anneal)):
+    for j in range(max(2, s.iterations - (anneal if s.start == "random" else settle))):
         number += 1
         name = f"i{number:03d}"
         search_shells = min(SHELLS[1] + min(j, 2), limit)
@@ -188,7 +206,9 @@ def plan(s: Settings) -> Iterator[Iteration]:
         extra = {"min_images": least, "halves": f"work/{name}h.hed"}
         facts = {"increment": search["increment"], "noise": 0, "shells": fine}
         steps = [_step("angrec", search), made(name, min(box / 2, fine + 4), number, extra)]
-        yield Iteration(name, "polish", steps, facts, last if fine >= limit - 1e-9 and j > 0 else None)
+        converged = yield Iteration(name, "polish", steps, facts, last if fine >= limit - 1e-9 and j > 0 else None)
+        if converged:
+            return
         last = name
 
 
@@ -209,20 +229,26 @@ def script(s: Settings) -> str:
         "set -euo pipefail",
         f"export SOURCE_DATE_EPOCH={s.epoch}",
         "mkdir -p work",
-        "last=i000",
-        "converged=no",
     ]
+    before: Iteration | None = None
     for it in plan(s):
         commands = [step.command() for step in it.steps]
-        if it.stage != "polish":
-            lines += [f"# {it.stage} {it.name}", *commands, f"last={it.name}"]
-            continue
-        lines += [f"# {it.stage} {it.name}", 'if [ "$converged" = no ]; then', *(f"  {c}" for c in commands), f"  last={it.name}"]
-        if it.after:
-            a, b = it.after, it.name
-            check = f"im4d moves work/{a}.hed work/{b}.hed --halves-before work/{a}h.hed --halves-after work/{b}h.hed --check -q"
-            lines += [f"  if {check}; then converged=yes; fi"]
-        lines.append("fi")
+        if before is not None and before.stage == "settle" != it.stage:
+            # which iteration settling ended with is known when the script runs
+            commands = [c.replace(f"work/{before.name}", "work/${last}") for c in commands]
+        lines.append(f"# {it.stage} {it.name}")
+        if it.stage not in ("settle", "polish"):
+            lines += [*commands, f"last={it.name}"]
+        else:
+            if before is None or before.stage != it.stage:
+                lines.append("converged=no")
+            lines += ['if [ "$converged" = no ]; then', *(f"  {c}" for c in commands), f"  last={it.name}"]
+            if it.after:
+                a, b = it.after, it.name
+                halves = f"--halves-before work/{a}h.hed --halves-after work/{b}h.hed"
+                lines += [f"  if im4d moves work/{a}.hed work/{b}.hed {halves} --check -q; then converged=yes; fi"]
+            lines.append("fi")
+        before = it
     lines += ["# finish", *(step.command().replace("work/LAST.hed", '"work/$last.hed"') for step in finish(s, "LAST"))]
     return "\n".join(lines) + "\n"
 

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.ctf.parameters import CtfParameters
-from imagic4d_core.errors import MismatchError, UsageError
+from imagic4d_core.errors import MismatchError, UsageError, check_word
 from imagic4d_core.geometry import symmetry as sym
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import StackWriter, create_stack, open_stack
 from imagic4d_core.io.writer import check_output
+from imagic4d_core.jobs.scheme.recon_centre import centre_3ds
 from imagic4d_core.jobs.scheme.recon_errors import ImageFiles, write_reprojections
 from imagic4d_core.jobs.scheme.recon_input import Inversion, Sets, Work, poses_for
 from imagic4d_core.jobs.scheme.recon_sums import volume_sums
@@ -46,6 +47,8 @@ class Recon:
         Unmasked FSC of the half sets by Fourier pixel for each 3D, where half sets were made.
     errors : list of float
         Mean ERR3D of each 3D, where re-projections were made.
+    centres : list of list of float
+        Where the centre of mass of each 3D was before it was centred, pixels (x, y, z).
     """
 
     output: str
@@ -59,6 +62,7 @@ class Recon:
     renumbered: dict[int, int] = field(default_factory=dict)
     fsc: list[list[float]] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
+    centres: list[list[float]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -71,6 +75,8 @@ class Recon:
             line = f"3D {k + 1}: {n} images"
             if self.fsc:
                 line += f", half sets agree (FSC 0.5) to {_crossing(self.fsc[k], self.box):.2f} of Nyquist"
+            if self.centres:
+                line += f", was {np.linalg.norm(self.centres[k]):.1f} pixels off the centre"
             if self.errors:
                 line += f", error {self.errors[k]:.3f}"
             out.append(line)
@@ -102,6 +108,7 @@ def recon(
     wiener: bool = False,
     weigh_ctf: bool = False,
     amplitude_contrast: float = 0.1,
+    centre_3d: bool = False,
     reprojections: str | None = None,
     errors: str | None = None,
     halves: str | None = None,
@@ -144,6 +151,9 @@ def recon(
     weigh_ctf : bool
         Images count by the CTF in their headers (words 25 to 27, 101, 102; word 93 says what was corrected), with this
         `amplitude_contrast`: least squares, ``sum(C F) / sum(C^2)``. Without it they are taken as free of it.
+    centre_3d : bool
+        Reconstruct twice: the first time to find the centre of mass of each 3D, which is then laid into the centre of the box by
+        the shifts of its images, see `recon_centre`. `images_out` holds these shifts.
     reprojections, errors : path, optional
         One image for each input image: re-projection looking like it (with its CTF, where that is weighed); input - scaled
         re-projection. ERR3D in the headers is the rms of that difference over the standard deviation of the input.
@@ -163,6 +173,8 @@ def recon(
     UsageError, InputError, MismatchError, OutputError
     """
     _check_options(method, euler, folds, leave_out, hamming, wiener, weigh_ctf)
+    if centre_3d and (method == "exact-filter" or membership == "multiple-random"):
+        raise UsageError("--centre-3d needs --method fourier and images that are in one 3D each")
     group = sym.rotations(symmetry)
     sets = Sets(folds, int(seed) & 0x7FFFFFFF, halves is not None or wiener)
     if comm.size > 1:
@@ -212,6 +224,8 @@ def recon(
         )
         radius, edge = (in_pixels(mask_radius, box), max(3.0, box / 20)) if mask_radius else (None, 3.0)
         finish = Finish(hamming, radius, edge, wiener)
+        if centre_3d:
+            summary.centres = centre_3ds(work, progress)
         curves: dict[int, list[float]] = {}
         made: dict[int, NDArray[np.float32]] = {}
         for sums in volume_sums(work, progress):
@@ -235,10 +249,8 @@ def recon(
 def _check_options(
     method: str, euler: str, folds: int, leave_out: str | None, hamming: float | None, wiener: bool, ctf: bool
 ) -> None:
-    if method not in ("fourier", "exact-filter"):
-        raise UsageError(f"unknown method {method!r}: fourier or exact-filter")
-    if euler not in ("header", "random"):
-        raise UsageError(f"unknown source of Euler angles {euler!r}: header or random")
+    check_word("method", method, ("fourier", "exact-filter"))
+    check_word("source of Euler angles", euler, ("header", "random"))
     if folds % 2 or folds < 0 or (folds == 0 and leave_out):
         raise UsageError(f"{folds} folds: an even number is needed" + (" for --leave-out" if leave_out else ""))
     if leave_out and folds < 4 and folds != 2:
