@@ -221,6 +221,24 @@ def test_star_of_other_programs(tmp_path):
     assert poses.shift.tolist() == [[0, 0], [0, 0], [0, 1.5]]
 
 
+def test_poses_of_images_that_were_replaced_go(tmp_path):
+    """A STAR file that tells of the old images is replaced with them; one of other images stays."""
+    poses = Poses.blank(3)
+    poses.beta[:], poses.ref3d[:] = 20, 2
+    with create_stack(tmp_path / "a.mrcs", 3, 1, 4, 4, pixel_size=2.0) as out:
+        out.write(0, pattern(3, 4, 4))
+        out.set_headers(0, poses.into_headers(np.zeros(3, open_dtype())))
+    with create_stack(tmp_path / "a.mrcs", 3, 1, 4, 4, overwrite=True) as out:
+        out.write(0, pattern(3, 4, 4))
+    with open_stack(tmp_path / "a.mrcs") as stack:
+        assert not Poses.from_headers(stack.headers()).any_set() and stack.pixel_size is None and not stack.notes
+    write_stack(tmp_path / "b.mrcs", pattern(3, 4, 4))
+    for text in ("no star at all {", "data_\nloop_\n_rlnImageName\n1@other.mrcs\n"):
+        (tmp_path / "b.star").write_text(text)
+        write_stack(tmp_path / "b.mrcs", pattern(3, 4, 4), overwrite=True)
+        assert (tmp_path / "b.star").read_text() == text
+
+
 @pytest.mark.parametrize("text", ["no star at all {", "data_\nloop_\n_rlnImageName\n_rlnAngleRot\n9@a.mrcs 1\n"])
 def test_unusable_star_files_do_not_hide_the_images(tmp_path, text):
     write_stack(tmp_path / "a.mrcs", pattern(3, 4, 4))

@@ -361,8 +361,8 @@ class StackWriter:
         write_at(self._data_fd, 0, head, self.path)
         pairs = [(self._data_tmp, self.path)]
         known = self._metadata()
-        if self.listed or known.any_set():
-            side = star.sidecar(self.path)
+        side = star.sidecar(self.path)
+        if self.listed or known.any_set() or self._outdates(side):
             atomic.check_new(side, self.overwrite)
             with open(self._head_tmp, "w", encoding="utf-8") as handle:
                 # RELION looks from the project's folder, where the command was given
@@ -372,6 +372,15 @@ class StackWriter:
         else:
             atomic.discard([self._head_tmp])
         return pairs
+
+    def _outdates(self, side: Path) -> bool:
+        """Whether a STAR file tells of the images that are replaced: its poses are not those of the new ones."""
+        if not (self.path.exists() and side.is_file()):
+            return False
+        try:
+            return star.count_images(side, self.path.name) > 0
+        except InputError:
+            return False
 
     def _statistics(self) -> NDArray[np.float64]:
         """Mean, variance, minimum and maximum of the objects, shape (objects, 4)."""
