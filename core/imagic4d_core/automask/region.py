@@ -1,6 +1,7 @@
 """From a modulation map to a mask: threshold, largest connected regions, filled, grown, with a soft edge."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,3 +95,36 @@ def soft_mask(inside: NDArray[np.bool_], extend: float = 0.0, falloff: float = 0
         return inside.astype(np.float32)
     distance = ndimage.distance_transform_edt(~inside).astype(np.float32)
     return falling(distance, float(extend), float(falloff))
+
+
+@dataclass
+class Shape:
+    """How a modulation map becomes a mask.
+
+    Attributes
+    ----------
+    threshold : float or None
+        None: `automatic_threshold`, or what gives as many pixels as `wanted`.
+    wanted : float or None
+        Pixels inside.
+    components, fill
+        As `region`.
+    extend, falloff : float
+        Pixels, as `soft_mask`.
+    """
+
+    threshold: float | None
+    wanted: float | None
+    components: int
+    fill: bool
+    extend: float
+    falloff: float
+
+    def mask(self, modulation: NDArray[np.float32]) -> tuple[float, NDArray[np.bool_], NDArray[np.float32]]:
+        """Threshold, region and mask."""
+        if self.wanted is not None:
+            cut, inside = threshold_for(modulation, self.wanted, self.components, self.fill)
+        else:
+            cut = automatic_threshold(modulation) if self.threshold is None else self.threshold
+            inside = region(modulation, cut, self.components, self.fill)
+        return cut, inside, soft_mask(inside, self.extend, self.falloff)

@@ -163,87 +163,89 @@ def auto_mask(
     ------
     InputError, MismatchError, OutputError, UsageError
     """
-    check_word("mode", mode, MODES)
     check_word("contrast", contrast, mod.CONTRASTS)
+    again = _is_second(mode, from_modulation, modulation, (low_pass, high_pass, sharpness))
     if sum(v is not None for v in (threshold, percent, mass)) > 1:
         raise UsageError("threshold, percentage and mass say the same thing; give one of --threshold, --percent, --mass")
-    again = mode == "refine-threshold"
-    if again and from_modulation is None:
-        raise UsageError("refine-threshold needs --from-modulation: the map that do-it-all wrote by --modulation")
-    if not again and from_modulation is not None:
-        raise UsageError("--from-modulation belongs to --mode refine-threshold")
-    if again and modulation is not None:
-        raise UsageError("refine-threshold makes no new modulation map: leave out --modulation")
-    if again and (low_pass is not None or high_pass is not None or sharpness is not None):
-        raise UsageError("--low-pass, --high-pass and --sharpness shape the modulation map; refine-threshold takes it as it is")
+    outputs = _outputs(dst, modulation, masked)
     with ExitStack() as stack:
         objects = stack.enter_context(open_stack(src, loc, what=what or "auto"))
         if not objects.n_images:
             raise InputError(f"{objects.path}: no location is selected; give at least one")
         box = objects.shape[1:] if objects.is_volumes else objects.shape[2:]
         size = pixel_size or objects.pixel_size
-        wanted = _wanted(objects, percent, mass, size)
         given = stack.enter_context(_given(str(from_modulation), objects, loc, what)) if again else None
         low, high, sharp = (None if f is None else as_fraction(f, size) for f in (low_pass, high_pass, sharpness))
-        grow, edge = in_pixels(extend, min(box)), 3.0 if falloff is None else in_pixels(falloff, min(box))
-        names: dict[str, str | os.PathLike] = {"mask": dst}
-        if modulation is not None:
-            names["modulation"] = modulation
-        if masked is not None:
-            names["masked"] = masked
-        if len({os.path.realpath(n) for n in names.values()}) < len(names):
-            raise UsageError("mask, modulation map and masked object need different names")
-        writers: dict[str, StackWriter] = {
+        shape = reg.Shape(
+            threshold, _wanted(objects, percent, mass, size), components, fill, in_pixels(extend, min(box)),
+            3.0 if falloff is None else in_pixels(falloff, min(box)),
+        )  # fmt: skip
+        writers = {
             key: stack.enter_context(
                 create_stack(
                     name, *objects.shape, pixel_size=size, overwrite=overwrite, comm=comm, volumes=objects.is_volumes,
                     nblocks=objects.nblocks, history=_HISTORY[key], origin=objects.origin,
                 )
-            ) for key, name in names.items()
+            ) for key, name in outputs.items()
         }  # fmt: skip
 
-        numbers = objects.locations
-
-        def one(span: tuple[int, int]) -> list[ObjectMask]:
-            return [work(k) for k in range(*span)]
-
-        def work(k: int) -> ObjectMask:
+        def one(k: int) -> ObjectMask:
             data = objects.read_volumes(k, k + 1)[0].reshape(box)
-            made = None
-            if given is None:
+            made: mod.Modulation | None = None
+            if given is not None:
+                level = given.read_volumes(k, k + 1)[0].reshape(box)
+            else:
                 made = mod.modulation(data, contrast=contrast, high=low, low=high, sharpness=sharp, pixel_size=size)
                 level = made.map
-            else:
-                level = given.read_volumes(k, k + 1)[0].reshape(box)
-            if wanted is not None:
-                cut, inside = reg.threshold_for(level, wanted, components, fill)
-            else:
-                cut = reg.automatic_threshold(level) if threshold is None else threshold
-                inside = reg.region(level, cut, components, fill)
-            mask = reg.soft_mask(inside, grow, edge)
-            outputs = {"mask": mask, "modulation": level, "masked": data * mask}
-            start = k * objects.sections
-            headers, extra = (
-                objects.headers(start, start + objects.sections),
-                objects.extra_headers(start, start + objects.sections),
-            )
-            for key, writer in writers.items():
-                writer.write(start, outputs[key].reshape(-1, *box[-2:]))
-                writer.set_headers(start, headers)
-                if extra is not None and writer.nblocks > 1:
-                    writer.set_extra(start, extra)
-            return _described(int(numbers[k]), level, cut, inside, size, made)
+            cut, inside, mask = shape.mask(level)
+            _write(objects, k, writers, {"mask": mask, "modulation": level, "masked": data * mask})
+            return _described(int(objects.locations[k]), level, cut, inside, size, made)
 
-        step = max(1, (1 << 20) // int(np.prod(box)))
-        blocks = comm.blocks(objects.objects, step)
-        mine = [m for part in map_blocks(one, blocks, thread_count(threads), progress) for m in part]
-        masks = sorted((m for part in comm.allgather(mine) for m in part), key=lambda m: m.location)
-        further = [None if name is None else os.fspath(name) for name in (modulation, masked)]
+        blocks = comm.blocks(objects.objects, max(1, (1 << 20) // int(np.prod(box))))
+        parts = map_blocks(lambda span: [one(k) for k in range(*span)], blocks, thread_count(threads), progress)
+        masks = sorted((m for rank in comm.allgather(parts) for part in rank for m in part), key=lambda m: m.location)
         return AutoMasked(
-            str(objects.path), str(writers["mask"].path), further[0], further[1], mode,
+            str(objects.path), str(writers["mask"].path), outputs.get("modulation"), outputs.get("masked"), mode,
             "volumes" if objects.is_volumes else "images", objects.objects, objects.sections, objects.lines, objects.pixels,
             masks,
         )  # fmt: skip
+
+
+def _is_second(mode: str, given: object, wanted: object, filters: tuple[object, ...]) -> bool:
+    """Whether a modulation map that was written before is cut again; UsageError for options that do not go with the mode."""
+    check_word("mode", mode, MODES)
+    if mode == "do-it-all":
+        if given is not None:
+            raise UsageError("--from-modulation belongs to --mode refine-threshold")
+        return False
+    if given is None:
+        raise UsageError("refine-threshold needs --from-modulation: the map that do-it-all wrote by --modulation")
+    if wanted is not None:
+        raise UsageError("refine-threshold makes no new modulation map: leave out --modulation")
+    if any(f is not None for f in filters):
+        raise UsageError("--low-pass, --high-pass and --sharpness shape the modulation map; refine-threshold takes it as it is")
+    return True
+
+
+def _outputs(
+    dst: str | os.PathLike, modulation: str | os.PathLike | None, masked: str | os.PathLike | None
+) -> dict[str, str]:  # fmt: skip
+    """Names of the files to be written, all different."""
+    names = {"mask": dst, "modulation": modulation, "masked": masked}
+    wanted = {key: os.fspath(name) for key, name in names.items() if name is not None}
+    if len({os.path.realpath(n) for n in wanted.values()}) < len(wanted):
+        raise UsageError("mask, modulation map and masked object need different names")
+    return wanted
+
+
+def _write(objects: Stack, k: int, writers: dict[str, StackWriter], outputs: dict[str, NDArray[np.float32]]) -> None:
+    """Write what was made of object `k`, with its headers."""
+    start, stop = k * objects.sections, (k + 1) * objects.sections
+    headers, extra = objects.headers(start, stop), objects.extra_headers(start, stop)
+    for key, writer in writers.items():
+        writer.write(start, outputs[key].reshape(-1, objects.lines, objects.pixels))
+        writer.set_headers(start, headers)
+        writer.set_extra(start, extra)
 
 
 def _described(
