@@ -160,3 +160,12 @@ def test_a_file_system_that_cannot_reserve_does_no_harm(tmp_path, monkeypatch):
     with create_stack(tmp_path / "a", 1, 1, 4, 4) as out:
         out.write(0, np.ones((1, 4, 4)))
     assert (tmp_path / "a.img").stat().st_size == 64
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8"])
+def test_large_densities_are_finite(dtype):
+    x = np.full((2, 7, 7), 6e4 if dtype == "f2" else 1e30, dtype)  # no sum or square of which is
+    assert layout.all_finite(x)
+    for bad in (np.nan, np.inf, -np.inf):
+        x[1, 3, 3] = bad
+        assert not layout.all_finite(x)

@@ -1,8 +1,9 @@
 """Statistics of densities: of images on their way into a file, and under weights.
 
-Sums are defined to the last bit, so that they do not depend on how many images come together, on threads, ranks, or on the
-processor: a level near the mean is taken off the densities, which are then dealt to `LANES` float32 sums by turns; the lanes are
-added up in float64, and so are the sums of pieces of `PIECE` densities.
+Sums of densities and of their squares are scalar products of `LANES` densities at a time in float32, which are added up in
+float64: they depend on the densities of one image only, not on how many images come together, on threads or on ranks. Where the
+mean is large against the standard deviation, squares lose digits when that of the mean is taken off; then a level near the mean
+is taken off the densities first.
 
 The level is the density nearest to the mean in a sixteenth of the image; differences of whole numbers are whole numbers then, and
 those of a constant are 0. The mean of a sixteenth is within four standard deviations of the mean of all, wherever it lies
@@ -14,13 +15,15 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-#: Densities worked on at a time: they and their differences from the level stay in the cache.
+#: Densities worked on at a time where they are changed: they stay in the cache.
 PIECE = 1 << 18
-#: Sums that run side by side.
+#: Densities in a scalar product.
 LANES = 1024
 #: Part of an image from which the level is taken.
 PART = 16
-#: Mean squares about the level that float32 can hold with all their digits; others are added up in float64.
+#: Square of the mean over the variance up to which no level is needed.
+STEEP = 1.0
+#: Mean squares that float32 can hold with all their digits; others are added up in float64.
 LEAST, MOST = 1e-25, 1e25
 
 
@@ -70,40 +73,42 @@ def moments(rows: NDArray, weights: NDArray[np.float32] | None = None) -> NDArra
         Precision as `image_statistics`.
     """
     count, size = rows.shape
-    total, seen = _part(weights, size)
+    total = float(size) if weights is None else float(np.add.reduce(weights, dtype=np.float64))
     if total <= 0:
         return np.zeros((count, 2))
-    sums = np.zeros((2, count))
-    together = max(1, PIECE // size)
-    lanes = min(LANES, size)
-    scratch = np.zeros((1 if weights is None else 2, min(count, together), -(-min(size, PIECE) // lanes) * lanes), np.float32)
+    out = np.empty((count, 2))
+    rest = np.arange(count)
     with np.errstate(all="ignore"):
-        level = _level(rows[:, seen], None if weights is None else weights[seen])
-        for row in range(0, count, together):
-            some = slice(row, min(count, row + together))
-            _sums(rows[some], weights, level[some], scratch[:, : some.stop - row], sums[:, some])
-        first, second = sums / total
-        out = np.stack([level + first, np.maximum(second - np.square(first), 0.0)], axis=1)
-        for k in np.flatnonzero(~((second > LEAST) & (second < MOST))):
-            out[k] = _slow(rows[k], weights, total)
+        if rows.dtype == np.float32:
+            first, second = _sums(rows, weights, None) / total
+            out[:, 0], out[:, 1] = first, second - np.square(first)
+            rest = np.flatnonzero(~(_held(second) & (np.square(first) <= STEEP * out[:, 1])))
+        together = max(1, PIECE // size)
+        for k in range(0, len(rest), together):
+            some = rest[k : k + together]
+            # one row may be a large volume: not copied
+            these = rows[some] if len(some) > 1 else rows[some[0] : some[0] + 1]
+            level = _level(these, weights)
+            first, second = _sums(these, weights, level) / total
+            out[some, 0], out[some, 1] = level + first, np.maximum(second - np.square(first), 0.0)
+            for j in np.flatnonzero(~_held(second)):
+                out[some[j]] = _slow(these[j], weights, total)
     return out
 
 
-def _part(weights: NDArray[np.float32] | None, size: int) -> tuple[float, slice]:
-    """Sum of the weights, and the sixteenth of a row that has most of it."""
-    length = -(-size // PART)
-    if weights is None:
-        return float(size), slice(0, length)
-    parts = np.add.reduceat(weights, np.arange(0, size, length), dtype=np.float64)
-    start = int(np.argmax(parts)) * length
-    return float(parts.sum()), slice(start, start + length)
+def _held(square: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (square > LEAST) & (square < MOST)
 
 
 def _level(rows: NDArray, weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """The density of each row that is nearest to its mean."""
+    """The density of each row that is nearest to the mean of a sixteenth of it, that with most of the weights."""
+    length = -(-rows.shape[1] // PART)
     if weights is None:
-        mean = np.add.reduce(rows, axis=1, dtype=np.float64) / rows.shape[1]
+        rows = rows[:, :length]
+        mean = np.add.reduce(rows, axis=1, dtype=np.float64) / length
     else:
+        start = length * int(np.argmax(np.add.reduceat(weights, np.arange(0, len(weights), length), dtype=np.float64)))
+        rows, weights = rows[:, start : start + length], weights[start : start + length]
         mean = np.add.reduce(rows * weights, axis=1, dtype=np.float64) / np.add.reduce(weights, dtype=np.float64)
     distance = np.abs(rows - mean.astype(np.float32)[:, None])
     if weights is not None:
@@ -111,27 +116,34 @@ def _level(rows: NDArray, weights: NDArray[np.float32] | None) -> NDArray[np.flo
     return rows[np.arange(len(rows)), distance.argmin(axis=1)].astype(np.float32)
 
 
-def _sums(
-    rows: NDArray, weights: NDArray[np.float32] | None, level: NDArray[np.float32], scratch: NDArray[np.float32],
-    sums: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Add the differences from the level, and their squares, to sums, shape (2, n)."""
-    lanes = min(LANES, rows.shape[1])
-    for start in range(0, rows.shape[1], PIECE):
-        piece = rows[:, start : start + PIECE]
-        width = piece.shape[1]
-        # scratch beyond the piece stays 0 or is made so: it fills up the last lanes
-        used = scratch[..., : -(-width // lanes) * lanes]
-        used[..., width:] = 0.0
-        x = y = used[0]
-        np.subtract(piece, level[:, None], out=x[:, :width])
-        if weights is not None:
-            y = used[1]
-            np.multiply(x[:, :width], weights[start : start + PIECE], out=y[:, :width])
-        for total, square in ((sums[0], False), (sums[1], True)):
-            if square:
-                np.multiply(x, y, out=y)
-            total += np.add.reduce(np.add.reduce(y.reshape(len(y), -1, lanes), axis=1), axis=1, dtype=np.float64)
+def _sums(rows: NDArray, weights: NDArray[np.float32] | None, level: NDArray[np.float32] | None) -> NDArray[np.float64]:
+    """Sums of the densities, less the level, and of their squares, under the weights; shape (2, n)."""
+    if weights is None and level is None:
+        return np.stack([_products(rows, None), _products(rows, rows)])
+    sums = np.zeros((2, len(rows)))
+    scratch = np.empty((2, max(1, min(rows.size, PIECE))), np.float32)
+    for some, part in pieces(*rows.shape):
+        x = rows[some, part]
+        less, weighted = (memory[: x.size].reshape(x.shape) for memory in scratch)
+        if level is not None:
+            x = np.subtract(x, level[some, None], out=less)
+        y = x if weights is None else np.multiply(x, weights[part], out=weighted)
+        sums[0, some] += _products(y, None)
+        sums[1, some] += _products(y, x)
+    return sums
+
+
+def _products(a: NDArray[np.float32], b: NDArray[np.float32] | None) -> NDArray[np.float64]:
+    """Scalar product of each row of `a` with that of `b`, or with ones."""
+    count, size = a.shape
+    whole = size // LANES * LANES
+    total = np.zeros(count)
+    for part, shape in ((slice(0, whole), (count, -1, LANES)), (slice(whole, size), (count, 1, size - whole))):
+        if part.stop > part.start:
+            x = a[:, part].reshape(shape)
+            y = np.ones(x.shape[-1], np.float32) if b is None else b[:, part].reshape(shape)
+            total += np.add.reduce(np.vecdot(x, y), axis=1, dtype=np.float64)
+    return total
 
 
 def _slow(row: NDArray, weights: NDArray[np.float32] | None, total: float) -> tuple[float, float]:

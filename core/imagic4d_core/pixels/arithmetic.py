@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.expression import Expression
+from imagic4d_core.io.layout import all_finite
 from imagic4d_core.io.statistics import image_statistics, moments, pieces
 from imagic4d_core.masks.shapes import axes_of
 
 #: Densities worked on at a time.
-CHUNK = 1 << 16
+CHUNK = 1 << 17
 #: Names that a formula may use.
 NAMES = ("a", "x", "y", "z", "r", "i", "mean", "sigma", "min", "max")
 _OF_OBJECT = {"mean", "sigma", "min", "max"}
@@ -96,13 +97,9 @@ def pointwise(data: NDArray, name: str, value: float = 0.0) -> NDArray:
 
 def first_undefined(data: NDArray) -> int | None:
     """Number (from 0) of the first object, shape (n, *box), with a density that is not finite; None where all are."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.sum(data)):  # what is not finite stays in a sum
-            return None
-    for k, one in enumerate(data):
-        if not np.isfinite(one).all():
-            return k
-    return None
+    if all_finite(data):
+        return None
+    return next(k for k, one in enumerate(data) if not all_finite(one))
 
 
 def evaluate(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK = 1 << 16
+CHUNK = 1 << 17
 
 
 def _divide(a: NDArray, b: NDArray, out: NDArray) -> None:
