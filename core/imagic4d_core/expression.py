@@ -101,11 +101,13 @@ class Expression:
         """
         return _Reader(text, names).read()
 
-    def __call__(self, **arrays: Any) -> NDArray:
+    def __call__(self, into: NDArray | None = None, /, **arrays: Any) -> NDArray:
         """Value of the formula.
 
         Parameters
         ----------
+        into : ndarray, optional
+            Memory for the value, which may be that of one of the arrays; it is filled and returned, and saves a copy.
         **arrays : array_like
             One for each of `names`, shapes that broadcast; more may be given. Integers count as float64, float32 stays float32.
 
@@ -125,7 +127,12 @@ class Expression:
             raise ValueError(f"no values for {', '.join(sorted(missing))}")
         values = {name: _numbers(arrays[name]) for name in self.names}
         with np.errstate(all="ignore"):
-            return np.asarray(self._root(values))
+            if into is None:
+                return np.asarray(self._root(values))
+            value = self._root(values, into) if isinstance(self._root, _Call) else self._root(values)
+            if value is not into:
+                into[...] = value
+            return into
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
@@ -140,6 +147,19 @@ def _numbers(value: Any) -> NDArray:
     if array.dtype.kind in "iu":
         return array.astype(np.float64)
     return array
+
+
+class _Call:
+    """A function of parts of the formula; the last one of all may be told where its value goes."""
+
+    def __init__(self, call: Callable[..., Any], parts: list[Any]) -> None:
+        self.call, self.parts = call, parts
+
+    def __call__(self, values: dict[str, Any], into: NDArray | None = None) -> Any:
+        arguments = [part(values) for part in self.parts]
+        if into is not None and isinstance(self.call, np.ufunc):
+            return self.call(*arguments, out=into)
+        return self.call(*arguments)
 
 
 class _Constant:
@@ -215,7 +235,7 @@ class _Reader:
             if not np.isfinite(value):
                 self._fail(node, "the value of this is not a finite number")
             return _Constant(value)
-        return lambda values: call(*[part(values) for part in parts])
+        return _Call(call, parts)
 
     def _constant(self, node: ast.Constant, depth: int) -> Any:
         if isinstance(node.value, str):

@@ -137,3 +137,16 @@ def test_precedence_is_that_of_python(x, y, z):
     for text in ("x - y * z + -x ** 2", "(x - y) * z", "x < y + z", "not x < y and y < z or x > z"):
         expected = eval(text, {"x": x, "y": y, "z": z})
         assert Expression.parse(text)(x=x, y=y, z=z) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["a + b", "a * (a - b)", "clip(a, 0, 1)", "a", "3", "a > b", "not a > b", "b", "where(a > 0, b, a) - a", "d * 2"]
+)
+def test_the_value_may_take_the_memory_of_an_array(text):
+    rng = np.random.default_rng(1)
+    a, b, d = rng.standard_normal((6, 5)).astype("f4"), rng.standard_normal((6, 1)).astype("f4"), rng.standard_normal((1, 5))
+    formula = Expression.parse(text)
+    into = a.copy()
+    found = formula(into, a=into, b=b, d=d)
+    assert found is into
+    np.testing.assert_array_equal(into, np.broadcast_to(formula(a=a, b=b, d=d), a.shape).astype("f4"))

@@ -145,7 +145,7 @@ def evaluate(
         place = {"x": x[part], "y": y, "z": z[some] if plane else z[:, part]}
         if "r" in formula.names:
             place["r"] = np.sqrt(np.square(place["x"]) + np.square(y) + np.square(place["z"]))
-        piece[...] = formula(a=piece, **place, **{name: values[some] for name, values in each.items()})
+        formula(piece, a=piece, **place, **{name: values[some] for name, values in each.items()})
     return out
 
 
