@@ -1,6 +1,5 @@
 """Classify images or volumes by their coordinates along eigenimages."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,23 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError, UsageError
-from imagic4d_core.io import atomic
-from imagic4d_core.io.cls import write_cls, write_lis
-from imagic4d_core.io.plt import write_plt
-from imagic4d_core.io.replacing import check_whole, stream_headers
+from imagic4d_core.io.replacing import check_whole
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import output_paths
+from imagic4d_core.jobs.msa.classify_files import IGNORED, Names, check_targets, draw_tree, write_files, write_headers
 from imagic4d_core.msa.classes import Classes, describe
 from imagic4d_core.msa.coordinates import factor_count, read_coordinates
-from imagic4d_core.msa.moving import PASSES, move_elements
+from imagic4d_core.msa.moving import PASSES, Moved, move_elements
 from imagic4d_core.msa.tree import Tree, load_tree, save_tree
 from imagic4d_core.msa.ward import ward, warmup
 from imagic4d_core.parallel import SERIAL, Comm, warm_first
 
 #: Objects whose headers are read at a time.
 WINDOW = 8192
-#: Word 58 of images that a classification ignored: the next one takes them in again.
-IGNORED = -2
 
 
 @dataclass
@@ -142,37 +137,22 @@ def msa_classify(
     ------
     InputError, MismatchError, OutputError, UsageError
     """
-    if not classes or not all(k >= 1 and k == int(k) for k in classes):
-        raise UsageError("the number of classes must be a whole number, 1 or more")
-    wanted = list(dict.fromkeys(int(k) for k in classes))
+    names = Names.of(root, classes, tree, dendrogram)
     if not 0 <= ignore < 100:
         raise UsageError(f"{ignore:g} per cent cannot be ignored; give 0 to less than 100")
-    root = root[:-4] if root.lower().endswith((".cls", ".lis", ".plt")) else root
-    names = [root if len(wanted) == 1 else f"{root}_{k}" for k in wanted]
-    tree_file = f"{root}.npz"
-    targets = [f"{name}{end}" for name in names for end in (".cls", ".lis", ".plt")]
-    targets += ([] if tree and os.path.realpath(tree) == os.path.realpath(tree_file) else [tree_file]) + (
-        [dendrogram] if dendrogram else []
-    )
-    _check_targets([*targets, *(output_paths(images_out) if images_out else [])], dendrogram, overwrite, comm)
+    check_targets([*names.targets, *(output_paths(images_out) if images_out else [])], dendrogram, overwrite, comm)
     with open_stack(src) as stack:
         check_whole(stack)
         used = min(factors, factor_count(stack))
-        weights = weights or ()
-        if len(weights) > used:
-            raise UsageError(f"{len(weights)} weights are given for {used} factors")
+        scale = _scales(weights or (), used)
         what = "volumes" if stack.is_volumes else "images"
         points, represented, active = _read(stack, used)
         rows = np.flatnonzero(active)
-        scale = np.ones(used)
-        scale[: len(weights)] = weights
-        if not scale.any():
-            raise UsageError("all factors have weight 0")
         mine = points[rows][:, scale != 0] * scale[scale != 0]
         left = len(rows) - int(ignore / 100 * len(rows))
-        if max(wanted) > left:
+        if max(names.of_classes) > left:
             raise InputError(
-                f"{stack.path}: {max(wanted)} classes cannot be made of {left} active {what}; ask for {left} or fewer"
+                f"{stack.path}: {max(names.of_classes)} classes cannot be made of {left} active {what}; ask for {left} or fewer"
             )
         warm_first(comm, warmup)
         about = {"images": rows, "factors": used, "weights": scale}
@@ -182,50 +162,47 @@ def msa_classify(
             grown, work = ward(mine, comm=comm, threads=threads, progress=progress)
             rounds = work.rounds
         late = grown.late_singles(len(rows) - left)
-        kept = ~late
         pruned = grown.without(late) if late.any() else grown
         summary = Classified(
-            str(stack.path),
-            root,
-            str(images_out or stack.path),
-            what,
-            stack.objects,
-            len(rows),
-            int(late.sum()),
-            used,
-            rounds,
-            tree_file,
-        )
-        first: Classes | None = None
-        for number, name in zip(wanted, names, strict=True):
+            str(stack.path), names.root, str(images_out or stack.path), what, stack.objects, len(rows), int(late.sum()), used,
+            rounds, names.tree,
+        )  # fmt: skip
+        results: list[Classes] = []
+        for number, name in names.of_classes.items():
             labels = np.full(len(rows), -1, np.int32)
-            labels[kept] = pruned.cut(number)
+            labels[~late] = pruned.cut(number)
             found = move_elements(mine, labels, number, comm=comm, threads=threads, passes=PASSES if moving else 0)
             result = describe(mine, found.labels, number, represented[rows])
-            first = first or result
             if comm.rank == 0:
-                _write_files(name, result, rows, stack, what, used, ignore, overwrite)
-            inside = result.within * found.before / found.after if found.after > 0 else result.within
-            few, most, moved = int(result.sizes.min()), int(result.sizes.max()), int((found.labels != labels).sum())
-            summary.cuts.append(Cut(number, f"{name}.cls", few, most, result.within, inside, moved, found.passes))
-        assert first is not None
+                write_files(name, result, rows, stack, what, used, ignore, overwrite)
+            results.append(result)
+            summary.cuts.append(_cut(name, result, found, labels))
         if comm.rank == 0:
-            if tree_file in targets:
-                save_tree(tree_file, grown, about, overwrite)
+            if names.tree in names.targets:
+                save_tree(names.tree, grown, about, overwrite)
             if dendrogram:
-                _draw(dendrogram, pruned, wanted[0], overwrite)
-            _write_headers(stack, first, rows, images_out, overwrite)
+                draw_tree(dendrogram, pruned, results[0].count, overwrite)
+            write_headers(stack, results[0], rows, images_out, overwrite)
         comm.barrier()
     return summary
 
 
-def _check_targets(targets: Sequence[str | os.PathLike], picture: str | None, overwrite: bool, comm: Comm) -> None:
-    """Refuse before the work what could not be written after it."""
-    if picture and not picture.lower().endswith(".png"):
-        raise UsageError(f"{picture}: a picture of the tree is written as .png")
-    if comm.rank == 0:
-        for target in targets:
-            atomic.check_new(target, overwrite)
+def _scales(weights: Sequence[float], factors: int) -> NDArray[np.float64]:
+    """Factors of all coordinates, 1 for those that have no weight."""
+    if len(weights) > factors:
+        raise UsageError(f"{len(weights)} weights are given for {factors} factors")
+    scale = np.ones(factors)
+    scale[: len(weights)] = weights
+    if not scale.any():
+        raise UsageError("all factors have weight 0")
+    return scale
+
+
+def _cut(name: str, result: Classes, found: Moved, before: NDArray[np.int32]) -> Cut:
+    """Summary of one number of classes; `before`: labels before elements were moved."""
+    inside = result.within * found.before / found.after if found.after > 0 else result.within
+    few, most, moved = int(result.sizes.min()), int(result.sizes.max()), int((found.labels != before).sum())
+    return Cut(result.count, f"{name}.cls", few, most, result.within, inside, moved, found.passes)
 
 
 def _read(stack: Any, factors: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
@@ -251,50 +228,3 @@ def _known_tree(path: str, stack: Path, about: dict[str, Any]) -> Tree:
         if key not in known or not np.array_equal(known[key], about[key]):
             raise MismatchError(f"{path}: the {word} differ from those of {stack} and of this call; classify without --tree")
     return tree
-
-
-def _write_files(
-    name: str, result: Classes, rows: NDArray[np.intp], stack: Any, what: str, factors: int, ignore: float, overwrite: bool
-) -> None:  # fmt: skip
-    members = [rows[m] for m in result.members()]
-    write_cls(f"{name}.cls", range(1, result.count + 1), result.overall.tolist(), members, overwrite)
-    title = [
-        f"Classification of {stack.path}",
-        f"Number of {what} classified              : {int(result.sizes.sum())}",
-        f"Number of factors                        : {factors}",
-        f"Per cent ignored                         : {ignore:g}",
-        f"Total variance                           : {result.total:.7E}",
-        f"Share of variance inside the classes     : {result.within:.6f}",
-        f"Share of variance between the classes    : {1 - result.within:.6f}",
-    ]
-    tables = [
-        ("intra-class variance", result.intra),
-        ("representation quality", result.represented),
-        ("overall quality", result.overall),
-    ]
-    write_lis(f"{name}.lis", title, tables, result, overwrite)
-    write_plt(f"{name}.plt", [result.labels + 1, result.distance], rows + 1, overwrite=overwrite)
-
-
-def _write_headers(stack: Any, result: Classes, rows: NDArray[np.intp], out: str | None, overwrite: bool) -> None:
-    number = np.zeros(stack.objects, np.int32)
-    number[rows] = result.labels + 1
-    member = np.zeros(stack.objects, np.bool_)
-    member[rows] = True
-
-    def window(start: int, stop: int) -> tuple[NDArray, NDArray | None]:
-        h = stack.headers(start, stop)
-        which = np.arange(start, stop) // stack.sections
-        h["CLASSNO"] = number[which]
-        state = np.where(h["ACTIVE"] == IGNORED, 1, h["ACTIVE"])
-        h["ACTIVE"] = np.where(member[which] & (number[which] == 0), IGNORED, state)
-        return h, stack.extra_headers(start, stop)
-
-    stream_headers(stack, window, out, overwrite, stack.nblocks)
-
-
-def _draw(path: str, tree: Tree, classes: int, overwrite: bool) -> None:
-    from imagic4d_core.pictures.dendrogram import dendrogram_png
-
-    with atomic.atomic_write(path, overwrite=overwrite) as handle:
-        handle.write(dendrogram_png(tree.merges, tree.heights, tree.leaves, classes))
