@@ -22,8 +22,10 @@ from imagic4d_core.jobs.truth.modelling import is_model_file
 from imagic4d_core.models import project, read_models
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks
 
+#: Images made at once by one thread.
 BLOCK = 64
-"""Images made at once by one thread."""
+#: Headers of the truth made at a time.
+WINDOW = 4096
 
 
 @dataclass
@@ -139,53 +141,17 @@ def simulate(
         raise UsageError(f"{volumes}: no pixel size is known, and the CTF needs one; give --pixel-size to the volumes first")
     if truth is not None:
         _check_truth(output, truth, overwrite)
-    member = simulation.memberships(recipe)
-    sigma = simulation.noise_level(recipe, source.project, source.box, source.pixel_size)
-    box = source.box
-
-    with create_stack(
-        output, images, 1, box, box, pixel_size=source.pixel_size, overwrite=overwrite, comm=comm, history=f"simulate seed {seed}"
-    ) as out:
-
-        def make(block: tuple[int, int]) -> int:
-            start, stop = block
-            drawn = simulation.draw(recipe, member[start:stop], start)
-            out.write(start, simulation.images(recipe, drawn, start, source.project, box, source.pixel_size, sigma))
-            out.set_headers(start, _headers(recipe, drawn, box, source.pixel_size, with_truth=truth is None))
-            return stop - start
-
-        done = 0
-        blocks = comm.blocks(images, BLOCK)
-        total = sum(b - a for a, b in blocks)
-        for n in imap_blocks(make, blocks, threads):
-            done += n
-            if progress is not None:
-                progress(done, total)
-        path = str(out.path)
+    work = _Work(recipe, source, simulation.memberships(recipe), truth is None)
+    path, sigma = work.write(output, overwrite, comm, threads, progress)
     if truth is not None:
         if comm.rank == 0:
-            with open_stack(output) as stack:
-                records = stack.headers()
-            for start in range(0, images, 4096):
-                part = slice(start, min(start + 4096, images))
-                drawn = simulation.draw(recipe, member[part], start)
-                _set_truth(records[part], recipe, drawn)
-            replace_headers(output, records, truth, overwrite)
+            work.write_truth(output, truth, overwrite)
         comm.barrier()
-    sizes = np.bincount(member, minlength=source.count).tolist()
+    sizes = np.bincount(work.member, minlength=source.count).tolist()
     return Simulated(
-        path,
-        None if truth is None else str(truth),
-        images,
-        box,
-        source.pixel_size,
-        sizes,
-        snr,
-        sigma,
-        shift_sigma,
-        ctf,
+        path, None if truth is None else str(truth), images, source.box, source.pixel_size, sizes, snr, sigma, shift_sigma, ctf,
         source.exact,
-    )
+    )  # fmt: skip
 
 
 class _Source:
@@ -214,23 +180,69 @@ class _Source:
         return self._prepared[k].project(matrices, displacement)
 
 
+@dataclass
+class _Work:
+    """One simulation: its recipe, the 3Ds, the 3D of each image, and whether the truth goes into the headers."""
+
+    recipe: simulation.Recipe
+    source: _Source
+    member: NDArray[np.int64]
+    with_truth: bool
+
+    def write(
+        self, output: str | Path, overwrite: bool, comm: Comm, threads: int | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> tuple[str, float]:  # fmt: skip
+        """Write the images; returns the name of the file and the noise level."""
+        recipe, source = self.recipe, self.source
+        box, size = source.box, source.pixel_size
+        sigma = simulation.noise_level(recipe, source.project, box, size)
+        blocks = comm.blocks(recipe.images, BLOCK)
+        total, done = sum(b - a for a, b in blocks), 0
+        with create_stack(
+            output, recipe.images, 1, box, box, pixel_size=size, overwrite=overwrite, comm=comm,
+            history=f"simulate seed {recipe.seed}",
+        ) as out:  # fmt: skip
+
+            def make(block: tuple[int, int]) -> int:
+                start, stop = block
+                drawn = simulation.draw(recipe, self.member[start:stop], start)
+                out.write(start, simulation.images(recipe, drawn, start, source.project, box, size, sigma))
+                out.set_headers(start, self.headers(drawn))
+                return stop - start
+
+            for n in imap_blocks(make, blocks, threads):
+                done += n
+                if progress is not None:
+                    progress(done, total)
+            return str(out.path), sigma
+
+    def headers(self, drawn: simulation.Draw) -> NDArray:
+        """Records of a block of images."""
+        h = blank_headers(len(drawn.member), self.source.box, self.source.box, pixel_size=self.source.pixel_size)
+        if self.recipe.ctf is not None:
+            h["DEFOCUS1"] = h["DEFOCUS2"] = drawn.defocus
+            h["VOLTAGE"], h["SPABERR"] = 1e3 * self.recipe.ctf.voltage_kv, self.recipe.ctf.cs_mm
+        if self.with_truth:
+            _set_truth(h, self.recipe, drawn)
+        return h
+
+    def write_truth(self, output: str | Path, truth: str | Path, overwrite: bool) -> None:
+        """The second file, with the truth in its headers."""
+        with open_stack(output) as stack:
+            records = stack.headers()
+        for start in range(0, len(records), WINDOW):
+            part = slice(start, start + WINDOW)
+            _set_truth(records[part], self.recipe, simulation.draw(self.recipe, self.member[part], start))
+        replace_headers(output, records, truth, overwrite)
+
+
 def _check_truth(output: str | Path, truth: str | Path, overwrite: bool) -> None:
     """The truth file must be possible, and another one than the output, before any work is done."""
     for path in output_paths(truth):
         if any(os.path.abspath(path) == os.path.abspath(p) for p in output_paths(output)):
             raise OutputError(f"{truth}: is the output itself; give the truth another name")
         check_new(path, overwrite)
-
-
-def _headers(recipe: simulation.Recipe, drawn: simulation.Draw, box: int, pixel_size: float | None, with_truth: bool) -> NDArray:
-    """Records of a block of images."""
-    h = blank_headers(len(drawn.member), box, box, pixel_size=pixel_size)
-    if recipe.ctf is not None:
-        h["DEFOCUS1"] = h["DEFOCUS2"] = drawn.defocus
-        h["VOLTAGE"], h["SPABERR"] = 1e3 * recipe.ctf.voltage_kv, recipe.ctf.cs_mm
-    if with_truth:
-        _set_truth(h, recipe, drawn)
-    return h
 
 
 def _set_truth(h: NDArray, recipe: simulation.Recipe, drawn: simulation.Draw) -> None:
