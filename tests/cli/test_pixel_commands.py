@@ -150,6 +150,26 @@ def test_two_images_and_comparisons(im4d, place):
     np.testing.assert_allclose(read_stack("sum.hed")[0], v + v[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("lines", [8, 9])
+def test_two_files_of_any_format(im4d, tmp_path, monkeypatch, lines):
+    """From MRC to MRC no line is turned; what comes out is the same."""
+    monkeypatch.chdir(tmp_path)
+    a, b = noise(5, 4, lines, 7), noise(5, 4, lines, 7, seed=1)
+    for name, data in (("a", a), ("b", b), ("one", b[:1]), ("alone", a[:1])):
+        for end in ("hed", "mrc"):
+            write_stack(f"{name}.{end}", data, pixel_size=1.0)
+    cases = [("a", "b", a - b), ("a", "one", a - b[0]), ("alone", "one", a[:1] - b[:1])]
+    for pre, images in (("two-images", True), ("threed-two-volumes", False)):
+        for k, (first, second, expected) in enumerate(cases):
+            if images and second == "one" and first == "a":
+                continue  # four sections for twenty
+            for ends in ("hed hed hed", "mrc mrc mrc", "mrc hed mrc", "hed mrc mrc", "mrc mrc hed"):
+                x, y, z = ends.split()
+                out = f"{pre}{k}{x}{y}.{z}"
+                im4d(pre, f"{first}.{x}", f"{second}.{y}", out, "--operation", "subtract")
+                np.testing.assert_array_equal(read_stack(out)[0].reshape(expected.shape), expected)
+
+
 def test_norm_variance(im4d, place):
     im4d("norm-variance", "images.hed", "n.hed")
     data, h = read_stack("n.hed")

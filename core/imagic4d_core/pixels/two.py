@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.io.statistics import pieces
+
 CHUNK = 1 << 17
 
 
@@ -31,19 +33,21 @@ def combine(first: NDArray, second: NDArray, name: str, slope: float = 1.0, offs
 
     Parameters
     ----------
-    first, second : ndarray, same shape
+    first : ndarray, shape (n, ...)
+    second : ndarray, same shape, or (1, ...): one for all
     name : str
         One of `COMBINE`.
     slope, offset : float
         Scaling of the second.
     """
-    a, b = np.ascontiguousarray(first).reshape(-1), np.ascontiguousarray(second).reshape(-1)
+    a, b = (np.ascontiguousarray(x).reshape(len(x), -1) for x in (first, second))
     run = COMBINE[name]
     plain = slope == 1.0 and offset == 0.0
-    for start in range(0, a.size, CHUNK):
-        piece = slice(start, start + CHUNK)
-        other = b[piece] if plain else b[piece] * b.dtype.type(slope) + b.dtype.type(offset)
-        run(a[piece], other, a[piece])
+    for some, part in pieces(*a.shape, CHUNK):
+        mine, other = a[some, part], b[some if len(b) == len(a) else slice(0, 1), part]
+        if not plain:
+            other = other * b.dtype.type(slope) + b.dtype.type(offset)
+        run(mine, other, mine)
     return a.reshape(first.shape)
 
 

@@ -95,13 +95,17 @@ def open_unit(src: str | os.PathLike, unit: str, loc: Locations | None = None, r
     return stack
 
 
-def kept_rows(src: str | os.PathLike, dst: str | os.PathLike, unit: str, loc: Locations | None = None) -> str:
-    """``rows`` of reader and writer for work that does not look where a density stands: from MRC to MRC no line is turned."""
-    if output_format(dst) == "MRC":
-        with open_unit(src, unit, loc) as stack:
-            if stack.format == "MRC":
-                return "keep"
-    return "centre"
+def kept_rows(
+    src: str | os.PathLike, dst: str | os.PathLike, unit: str, loc: Locations | None = None, *more: str | os.PathLike
+) -> str:
+    """``rows`` of readers and writer for work that does not look where a density stands: from MRC to MRC no line is turned."""
+    if output_format(dst) != "MRC":
+        return "centre"
+    for name, where in ((src, loc), *((other, None) for other in more)):
+        with open_unit(name, unit, where) as stack:
+            if stack.format != "MRC":
+                return "centre"
+    return "keep"
 
 
 def box_of(stack: Stack) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from imagic4d_core.errors import InputError, MismatchError, UsageError, check_wo
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack
 from imagic4d_core.jobs.images.arithmetic import read_mask
-from imagic4d_core.jobs.images.operating import Operated, box_of, in_order, open_unit, operate, survey
+from imagic4d_core.jobs.images.operating import Operated, box_of, in_order, kept_rows, open_unit, operate, survey
 from imagic4d_core.masks.shapes import resolved, round_mask
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pixels import two
@@ -114,7 +114,9 @@ def two_images(
         is_complex = one.is_complex and one.layout.type_word != "RECO"
     if is_complex and (fit or operation not in ("add", "subtract", "multiply")):
         raise InputError(f"{path}: complex densities can be added, subtracted and multiplied only")
-    with Partner.open(second, unit, box, count, path, is_complex) as partner:
+    plain = dst is not None and not fit and operation in two.COMBINE
+    rows = kept_rows(first, dst, unit, loc, second) if dst is not None and plain else "centre"
+    with Partner.open(second, unit, box, count, path, is_complex, rows) as partner:
         where = _where(mask, mask_radius, box, unit)
         fraction = 1.0 if max_frequency is None else as_fraction(max_frequency, size)
         settings: dict[str, Any] = {"unit": unit, "loc": loc, "comm": comm, "threads": threads, "progress": progress}
@@ -126,19 +128,19 @@ def two_images(
         def work(data: NDArray, headers: NDArray, start: int) -> NDArray:
             theirs = partner.plane(start, len(data)) if by_section else partner.objects(start, len(data))
             if not fit:
-                return two.combine(data, np.broadcast_to(theirs, data.shape), operation)
+                return two.combine(data, theirs, operation)
             slopes[start] = []
             for k, mine in enumerate(data):
                 b = theirs[k % len(theirs)]
                 slope, offset = two.least_squares(mine, b, where)
-                two.combine(mine, b, operation, slope, offset)
+                two.combine(mine[None], b[None], operation, slope, offset)
                 slopes[start].append(slope)
             return data
 
         assert dst is not None
         out = operate(
             first, dst, work, what=f"{operation} {partner.stack.path}", dtype=np.complex64 if is_complex else np.float32,
-            takes_complex=is_complex, by_section=by_section, overwrite=overwrite, **settings,
+            takes_complex=is_complex, by_section=by_section, any_order=rows == "keep", overwrite=overwrite, **settings,
         )  # fmt: skip
         if fit:
             found = [s for part in in_order(comm, slopes) for s in part]
@@ -149,30 +151,31 @@ def two_images(
 class Partner:
     """The second file of an operation on two: one object for all, or one for each; a context manager."""
 
-    def __init__(self, stack: Stack, box: tuple[int, ...], is_complex: bool = False):
+    def __init__(self, stack: Stack, box: tuple[int, ...], count: int, is_complex: bool = False):
         self.stack, self.box, self.is_complex = stack, box, is_complex
         self.planes = box[0] if len(box) == 3 else 1
-        self._one = self._read(0, self.planes).reshape(1, *box) if stack.objects == 1 else None
+        self._one = self._read(0, self.planes).reshape(1, *box) if stack.objects < count else None
 
     @classmethod
     def open(
-        cls, spec: str | os.PathLike, unit: str, box: tuple[int, ...], count: int, first: object, is_complex: bool = False
-    ) -> "Partner":
-        """Open the partner of `count` objects of a box in the file `first` (for messages).
+        cls, spec: str | os.PathLike, unit: str, box: tuple[int, ...], count: int, first: object, is_complex: bool = False,
+        rows: str = "centre",
+    ) -> "Partner":  # fmt: skip
+        """Open the partner of `count` objects of a box in the file `first` (for messages); `rows` as `open_stack`.
 
         Raises
         ------
         MismatchError
             Another box, or neither one object nor `count`.
         """
-        stack = open_unit(spec, unit)
+        stack = open_unit(spec, unit, rows=rows)
         try:
             if box_of(stack) != box:
                 have, need = " x ".join(map(str, box_of(stack))), " x ".join(map(str, box))
                 raise MismatchError(f"{stack.path}: {unit} of {have}; {need} are needed, as in {first}")
             if stack.objects not in (1, count):
                 raise MismatchError(f"{stack.path}: holds {stack.objects} {unit}; 1 or {count} are needed, as in {first}")
-            return cls(stack, box, is_complex)
+            return cls(stack, box, count, is_complex)
         except BaseException:
             stack.close()
             raise
