@@ -59,6 +59,38 @@ class Candidates:
         return cls(low, low.copy(), eye, np.zeros((n, k, 2)), np.zeros((n, k)), np.zeros((n, k)), np.zeros((n, k)), samples)
 
 
+@dataclass
+class Choice:
+    """What the choice of directions and 3Ds follows besides the scores.
+
+    Attributes
+    ----------
+    noise : float
+        Annealing noise in standard deviations of an image's scores over directions.
+    handicap : ndarray, shape (k, d), or None
+        Taken off the scores, in the same unit.
+    seed, stage, images
+        Keys of the noise: it depends on nothing but these; `images` are 0-based image numbers, shape (n,).
+    """
+
+    noise: float
+    handicap: F64 | None
+    seed: int
+    stage: str
+    images: NDArray[np.int64]
+
+    def scores(self, best: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Scores (n, k, d) to choose by, from those found."""
+        n, spread = len(best), best.reshape(len(best), -1).std(1, dtype=np.float64)
+        out: NDArray[np.floating] = best
+        if self.noise > 0:
+            out = best.astype(np.float64)
+            for i in range(n):
+                u = rng_for(self.seed, self.stage, int(self.images[i])).standard_exponential(best.shape[1:], dtype=np.float32)
+                out[i] -= self.noise * spread[i] * np.log(np.maximum(u, 1e-30))
+        return out if self.handicap is None else out - spread[:, None, None] * self.handicap
+
+
 def search_block(
     spectra: NDArray[np.complex64],
     shifts: F64,
@@ -69,11 +101,7 @@ def search_block(
     *,
     variants: F64,
     scan: F64,
-    noise: float = 0.0,
-    handicap: NDArray[np.float64] | None = None,
-    seed: int = 0,
-    stage: str = "",
-    images: NDArray[np.int64] | None = None,
+    choice: Choice | None = None,
     max_shift: float = np.inf,
     amplitude_filter: float = 0.0,
     ctf: NDArray[np.float32] | None = None,
@@ -94,12 +122,8 @@ def search_block(
         Shifts tried with all directions, relative to the present ones; the first is zero.
     scan : ndarray, shape (s, 2)
         Shifts tried afterwards with the best direction of each 3D only; the first is zero.
-    noise : float
-        Annealing noise in standard deviations of the scores over directions.
-    handicap : ndarray, shape (k, d), optional
-        Taken off the scores before the choice, in the same unit.
-    seed, stage, images
-        Keys of the noise: it depends on nothing but these; `images` are 0-based image numbers.
+    choice : Choice, optional
+        What the choice follows besides the scores.
     max_shift : float
         Trial shifts that would move an image farther than this (and farther than it is now) do not compete.
     amplitude_filter : float
@@ -107,14 +131,9 @@ def search_block(
         Contrast transfer of the images: references are compared as they look through it.
     """
     n, nd = len(spectra), len(directions)
-    lines = filter_amplitudes(sampler.sample(spectra), amplitude_filter)
-    power = np.sqrt(2 * ((lines.real**2 + lines.imag**2) * radial_weights(sampler.r_max)).sum((1, 2)))
-    power = np.where(power > 0, power, 1.0)[:, None, None]
+    lines, power = _lines(spectra, ctf, bank, sampler, amplitude_filter)
     if ctf is not None:
-        # <D, C S> = <C D, S>; the size of C S follows from ring averages of C^2 and the power of S in rings
-        lines = filter_amplitudes(sampler.sample(spectra * ctf), amplitude_filter)
-        seen = np.sqrt(_ring_means(ctf * ctf, sampler.r_max) @ bank.rings.T)
-        power = power * np.where(seen > 0, seen, 1.0).reshape(n, competitors, nd)
+        power = power.reshape(n, competitors, nd)
     lines = lines * sampler.ramps(shifts)
     count = bank.basis.shape[1] // 2
     tried = [harmonics(lines if not v.any() else lines * sampler.ramps(v[None]), count) for v in variants]
@@ -125,17 +144,7 @@ def search_block(
     out = Candidates.empty(n, competitors, 0.25 * np.pi * sampler.r_max**2 * 2)
     out.mean[:] = best.mean(2, dtype=np.float64)
     out.sd[:] = best.std(2, dtype=np.float64)
-    chosen_by: NDArray[np.floating] = best
-    if noise > 0:
-        assert images is not None  # keys of the noise
-        spread = noise * best.reshape(n, -1).std(1, dtype=np.float64)
-        chosen_by = best.astype(np.float64)
-        for i in range(n):
-            u = rng_for(seed, stage, int(images[i])).standard_exponential((competitors, nd), dtype=np.float32)
-            chosen_by[i] -= spread[i] * np.log(np.maximum(u, 1e-30))
-    if handicap is not None:
-        unit = best.reshape(n, -1).std(1, dtype=np.float64)
-        chosen_by = chosen_by - unit[:, None, None] * handicap
+    chosen_by = best if choice is None else choice.scores(best)
     at = chosen_by.argmax(2)
     rows, cols = np.ogrid[:n, :competitors]
     a = arg[rows, cols, at]
@@ -158,6 +167,20 @@ def search_block(
     empty = bank.norms.reshape(competitors, nd).max(1) <= 0
     out.score[:, empty] = out.noisy[:, empty] = -np.inf
     return out
+
+
+def _lines(
+    spectra: NDArray[np.complex64], ctf: NDArray[np.float32] | None, bank: Bank, sampler: PolarSampler, amplitude_filter: float
+) -> tuple[NDArray[np.complex64], NDArray[np.floating]]:
+    """Lines of images (n, h, r), and what their scalar products with references are divided by, (n, 1, 1) or (n, 1, all)."""
+    lines = filter_amplitudes(sampler.sample(spectra), amplitude_filter)
+    power = np.sqrt(2 * ((lines.real**2 + lines.imag**2) * radial_weights(sampler.r_max)).sum((1, 2)))
+    power = np.where(power > 0, power, 1.0)[:, None, None]
+    if ctf is None:
+        return lines, power
+    # <D, C S> = <C D, S>; the size of C S follows from ring averages of C^2 and the power of S in rings
+    seen = np.sqrt(_ring_means(ctf * ctf, sampler.r_max) @ bank.rings.T)
+    return filter_amplitudes(sampler.sample(spectra * ctf), amplitude_filter), power * np.where(seen > 0, seen, 1.0)[:, None]
 
 
 def _ring_means(values: NDArray[np.float32], r_max: int) -> NDArray[np.float32]:

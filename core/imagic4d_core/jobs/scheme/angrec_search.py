@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.angrec.assign import Candidates, HalfPlane, crowding, refine_block, search_block
+from imagic4d_core.angrec.assign import Candidates, Choice, HalfPlane, crowding, refine_block, search_block
 from imagic4d_core.angrec.polar import PolarSampler
 from imagic4d_core.angrec.search import Bank, make_bank
 from imagic4d_core.jobs.scheme.angrec_anchors import Anchors
@@ -137,10 +137,10 @@ def _search_block(
     """Candidates of a block of images over one part of the directions, and those before it; after the last part, refined."""
     index, before = job
     spectra, transfer = images.spectra(index)
+    choice = Choice(search.noise, part.handicap, search.seed, f"angrec/noise/{part.number}", index)
     found = search_block(
         spectra, images.poses.shift[index], part.bank, part.directions, len(columns), search.sampler,
-        variants=search.variants, scan=search.scan, noise=search.noise, handicap=part.handicap, seed=search.seed,
-        stage=f"angrec/noise/{part.number}", images=index, max_shift=max(search.max_shift, 1e-9),
+        variants=search.variants, scan=search.scan, choice=choice, max_shift=max(search.max_shift, 1e-9),
         amplitude_filter=search.amplitude_filter, ctf=transfer,
     )  # fmt: skip
     found = _merge(before, found, part.share)
