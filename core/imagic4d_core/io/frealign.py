@@ -6,7 +6,7 @@ They are in angstrom since FREALIGN 9 (16 columns and more), in pixels before (1
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -54,30 +54,22 @@ def stack_beside(path: Path) -> str:
     raise InputError(f"{path}: does not name its stack ({found}); use im4d convert STACK OUT --poses {path.name}")
 
 
-def _size_of(stack: Path) -> float | None:
-    """Pixel size that the stack's own header gives."""
-    from imagic4d_core.io.stack import open_stack
-
-    with open_stack(stack) as images:
-        return images.pixel_size
-
-
 def _poses(psi: NDArray, theta: NDArray, phi: NDArray, x: NDArray, y: NDArray) -> Poses:
     poses = Poses.blank(len(psi))
     poses.set_relion(phi, theta, psi, -x, -y)
     return poses
 
 
-def read_par(path: str | os.PathLike, stack: str | None = None, pixel_size: float | None = None) -> Particles:
+def read_par(path: str | os.PathLike, stack: str | None, size_of: Callable[[Path], float | None]) -> Particles:
     """The images that FREALIGN's parameters describe.
 
     Parameters
     ----------
     path : path
-    stack : str, optional
-        Name of the stack; default: see `stack_beside`.
-    pixel_size : float, optional
-        Angstrom; default: of the stack. Needed for shifts in angstrom.
+    stack : str or None
+        Name of the stack; None: see `stack_beside`.
+    size_of : callable
+        Gives the pixel size of the stack in angstrom, which shifts in angstrom need.
 
     Raises
     ------
@@ -87,7 +79,7 @@ def read_par(path: str | os.PathLike, stack: str | None = None, pixel_size: floa
     path = Path(path)
     table = _table(path)
     stack = stack_beside(path) if stack is None else stack
-    size = pixel_size if pixel_size is not None else (_size_of(path.parent / stack) if "OCC" in table else None)
+    size = size_of(path.parent / stack) if "OCC" in table else None
     x, y = table["SHX"], table["SHY"]
     if "OCC" in table and (x.any() or y.any()):
         if not size:

@@ -29,7 +29,9 @@ def is_listing(path: Path, raw: bytes) -> bool:
     return path.suffix.lower() == ".star" or (text[:1] in (b"#", b"d") and b"data_" in raw and b"loop_" in raw)
 
 
-def read_listing(path: Path, raw: bytes, stack: str | None = None, pixel_size: float | None = None) -> tuple[Particles, str]:
+def read_listing(
+    path: Path, raw: bytes, size_of: Callable[[Path], float | None], stack: str | None = None
+) -> tuple[Particles, str]:
     """What a metadata file of any known kind lists, and the name of its format.
 
     Parameters
@@ -37,10 +39,10 @@ def read_listing(path: Path, raw: bytes, stack: str | None = None, pixel_size: f
     path : Path
     raw : bytes
         Its first bytes.
+    size_of : callable
+        Gives the pixel size of a stack in angstrom, for formats that do not tell it.
     stack : str, optional
         Name of the stack, for formats that do not tell it.
-    pixel_size : float, optional
-        Angstrom, for formats that do not tell it.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def read_listing(path: Path, raw: bytes, stack: str | None = None, pixel_size: f
     if raw[:6] == b"\x93NUMPY" or path.suffix.lower() == ".cs":
         return cryosparc.read_particles(path), "CRYOSPARC"
     if path.suffix.lower() == ".par":
-        return frealign.read_par(path, stack, pixel_size), "FREALIGN"
+        return frealign.read_par(path, stack, size_of), "FREALIGN"
     tables = star.read_star(path)
     if frealign.is_cistem(tables):
         return frealign.read_cistem(path, tables, stack), "CISTEM"
@@ -76,7 +78,7 @@ def metadata_of(path: Path, stack: Path, count: int, pixel_size: float | None) -
         raw = open_head(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    particles, _ = read_listing(path, raw, stack.name, pixel_size)
+    particles, _ = read_listing(path, raw, lambda _: pixel_size, stack.name)
     names = [k for k, name in enumerate(particles.files) if Path(name).stem == stack.stem]
     rows = np.flatnonzero(np.isin(particles.file, names))
     notes = list(particles.notes)
@@ -106,8 +108,8 @@ class ListedFile:
     path : Path
     raw : bytes
         Its first bytes.
-    opener : callable
-        Gives the reader of a stack.
+    opener, size_of : callable
+        Give the reader of a stack, and its pixel size in angstrom.
 
     Raises
     ------
@@ -117,8 +119,8 @@ class ListedFile:
         Stacks of different sizes.
     """
 
-    def __init__(self, path: Path, raw: bytes, opener: Callable[[str], Any]):
-        self.particles, form = read_listing(path, raw)
+    def __init__(self, path: Path, raw: bytes, opener: Callable[[str], Any], size_of: Callable[[Path], float | None]):
+        self.particles, form = read_listing(path, raw, size_of)
         self._opener, self._lock = opener, threading.Lock()
         self._readers: OrderedDict[int, list[Any]] = OrderedDict()  # file -> [reader, users]
         if not len(self.particles):

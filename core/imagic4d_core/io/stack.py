@@ -58,11 +58,16 @@ def _reader(name: str, rows: str | None) -> Any:
     if eman.is_hdf(raw):
         return eman.HdfFile(path, rows or "centre")
     if listing.is_listing(path, raw):
-        return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows))
+        return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows), _size_of)
     if spider.parse(raw) is not None:
         return spider.SpiderFile(path)
     what = "is empty" if not size else "is neither IMAGIC, MRC, SPIDER, EMAN2 HDF, STAR, cryoSPARC nor FREALIGN"
     raise InputError(f"{name}: {what}; a file of one of these formats is needed")
+
+
+def _size_of(path: Path) -> float | None:
+    with open_stack(path) as images:
+        return images.pixel_size
 
 
 class Stack:
