@@ -55,6 +55,10 @@ class Evidence:
         """Whether the images show the references."""
         return self.z >= ENOUGH
 
+    def line(self, which: str) -> str:
+        """For people; `which` reference an image is to prefer."""
+        return f"  {100 * self.wins:.0f} % of {self.images} images prefer {which} reference to random pictures (noise: 17 %)"
+
     def as_dict(self) -> dict[str, object]:
         """For ``--json``."""
         return {"images": self.images, "wins": self.wins, "z": self.z, "poor": [k + 1 for k in self.poor]}

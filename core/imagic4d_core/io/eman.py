@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import EnvironmentFault, InputError
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import Layout, row_order, turned
 from imagic4d_core.io.particles import Metadata, axis_from_standard, axis_to_standard, volts
 
@@ -140,9 +139,7 @@ class HdfFile:
     def headers(self, start: int, stop: int) -> NDArray:
         """Header records made of the attributes: pose, CTF, class members, pixel size, EMAN2's model as 3D membership."""
         lay = self.layout
-        h = hdr.blank_headers(stop - start, lay.lines, lay.pixels, lay.sections, pixel_size=lay.pixel_size)
-        hdr.set_geometry(h, start, lay.objects, lay.sections, lay.lines, lay.pixels, lay.type_word)
-        h["NAME"] = self.path.name.encode("ascii", "replace")[:80]
+        h = lay.records(start, stop)
         objects = np.arange(start, stop) // lay.sections
         with self._lock:
             found = {k: self._metadata(k) for k in np.unique(objects).tolist()}

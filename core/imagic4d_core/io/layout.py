@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, OutputError
+from imagic4d_core.io import header as hdr
 
 #: Largest single read or write given to the operating system.
 _CHUNK = 1 << 27
@@ -54,6 +55,13 @@ class Layout:
     def n_images(self) -> int:
         """Images, or sections of all volumes."""
         return self.objects * self.sections
+
+    def records(self, start: int, stop: int) -> NDArray:
+        """Header records of images `start` to `stop`, made up from shape and name, for formats that have none."""
+        h = hdr.blank_headers(stop - start, self.lines, self.pixels, self.sections, pixel_size=self.pixel_size)
+        hdr.set_geometry(h, start, self.objects, self.sections, self.lines, self.pixels, self.type_word)
+        h["NAME"] = self.path.name.encode("ascii", "replace")[:80]
+        return h
 
     @property
     def plane(self) -> int:

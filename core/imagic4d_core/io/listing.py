@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError
-from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import Layout
 from imagic4d_core.io.particles import Metadata, Particles, locate
 
@@ -193,9 +192,7 @@ class ListedFile:
 
     def headers(self, start: int, stop: int) -> NDArray:
         """Header records made of the metadata; word 73 (LOCORIG) is the row in the list, the title names the image."""
-        lay = self.layout
-        h = hdr.blank_headers(stop - start, lay.lines, lay.pixels, pixel_size=lay.pixel_size)
-        hdr.set_geometry(h, start, lay.objects, 1, lay.lines, lay.pixels, lay.type_word)
+        h = self.layout.records(start, stop)
         rows = np.arange(start, stop)
         self.particles.metadata.select(rows).into_headers(h)
         h["LOCORIG"] = rows + 1

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
-from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import Layout, open_fd, read_into, row_order, turned
 
 _MODES = {0: "i1", 1: "i2", 2: "f4", 3: "i2", 4: "c8", 6: "u2", 12: "f2"}
@@ -202,11 +201,7 @@ class MrcFile:
 
     def headers(self, start: int, stop: int) -> NDArray:
         """Header records made up from the MRC header; poses from ``NAME.star`` where there is one."""
-        lay = self.layout
-        h = hdr.blank_headers(stop - start, lay.lines, lay.pixels, lay.sections, pixel_size=lay.pixel_size)
-        hdr.set_geometry(h, start, lay.objects, lay.sections, lay.lines, lay.pixels, lay.type_word)
-        h["NAME"] = self.path.name.encode("ascii", "replace")[:80]
-        return h
+        return self.layout.records(start, stop)
 
     def close(self) -> None:
         """Close the file."""

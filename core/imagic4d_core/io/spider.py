@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
-from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import Layout, open_fd, read_into
 
 _REAL_FORMS = (1, 3)
@@ -99,11 +98,7 @@ class SpiderFile:
 
     def headers(self, start: int, stop: int) -> NDArray:
         """Header records made up from the SPIDER header."""
-        lay = self.layout
-        h = hdr.blank_headers(stop - start, lay.lines, lay.pixels, lay.sections, pixel_size=lay.pixel_size)
-        hdr.set_geometry(h, start, lay.objects, lay.sections, lay.lines, lay.pixels, lay.type_word)
-        h["NAME"] = self.path.name.encode("ascii", "replace")[:80]
-        return h
+        return self.layout.records(start, stop)
 
     def close(self) -> None:
         """Close the file."""

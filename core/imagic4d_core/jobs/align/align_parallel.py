@@ -57,8 +57,7 @@ class ParallelSummary:
         if self.unshifted:
             out.append(f"  {self.unshifted} images left unshifted: their motif would move farther than the largest shift")
         if self.evidence is not None:
-            e = self.evidence
-            out.append(f"  {100 * e.wins:.0f} % of {e.images} images prefer their reference to random pictures (noise: 17 %)")
+            out.append(self.evidence.line("their"))
         return out + [f"  WARNING: {text}" for text in self.warnings]
 
 

@@ -63,8 +63,7 @@ class MraSummary:
             sizes = ", ".join(f"3D {k}: {n}" for k, n in zip(self.numbers_3d, self.sizes_3d, strict=True))
             out.append(f"  {sizes}; {100 * self.moved_3d:.1f} % changed 3D")
         if self.evidence is not None:
-            e = self.evidence
-            out.append(f"  {100 * e.wins:.0f} % of {e.images} images prefer a reference to random pictures (noise: 17 %)")
+            out.append(self.evidence.line("a"))
         return out + [f"  WARNING: {text}" for text in self.warnings]
 
 
