@@ -1,5 +1,6 @@
 """A run of refine that is killed and resumed, and its script, give the bytes of an undisturbed run."""
 
+import json
 import os
 import random
 import subprocess
@@ -85,8 +86,8 @@ def test_killed_and_resumed(undisturbed):
         same_bytes(undisturbed / "straight" / "run" / name, folder / "run" / name)
 
 
-def test_script_gives_the_same_bytes(undisturbed):
-    folder = undisturbed / "script"
+def run_script(folder: Path, source: str, *settings: str) -> Path:
+    """The folder where the printed script of a run was run by bash."""
     (folder / "bin").mkdir(parents=True)
     wrapper = folder / "bin" / "im4d"
     wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m imagic4d_cli.main "$@"\n')
@@ -94,7 +95,7 @@ def test_script_gives_the_same_bytes(undisturbed):
     (folder / "empty").mkdir()
     env = environment()
     env["PATH"] = f"{folder / 'bin'}{os.pathsep}{env['PATH']}"
-    args = ["im4d", "refine", "../../images.hed", "unused", *SETTINGS, "--script"]
+    args = ["im4d", "refine", source, "unused", *settings, "--script"]
     printed = subprocess.run(args, cwd=folder / "empty", env=env, capture_output=True, text=True, timeout=60)
     assert printed.returncode == 0, printed.stderr
     assert not list((folder / "empty").iterdir())
@@ -103,5 +104,37 @@ def test_script_gives_the_same_bytes(undisturbed):
         ["bash"], input=printed.stdout, cwd=folder / "empty", env=env, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
+    return folder / "empty"
+
+
+def test_script_gives_the_same_bytes(undisturbed):
+    made = run_script(undisturbed / "script", "../../images.hed", *SETTINGS)
     for name in PAIRS:
-        same_bytes(undisturbed / "straight" / "run" / name, folder / "empty" / name)
+        same_bytes(undisturbed / "straight" / "run" / name, made / name)
+
+
+def test_a_run_from_poses(undisturbed):
+    """Settling ends where memberships are stable: killed and resumed, and as a script, which learns of it while it runs."""
+    settings = ["--start", "header", "--iterations", "18", "--seed", "5"]
+    for place in ("poses", "poses_killed"):
+        (undisturbed / place).mkdir()
+        (undisturbed / place / "images.hed").symlink_to("../straight/run/images.hed")
+        (undisturbed / place / "images.img").symlink_to("../straight/run/images.img")
+        (undisturbed / place / "in").mkdir()
+    straight, killed = undisturbed / "poses/in", undisturbed / "poses_killed/in"
+    _, errors = (run := start(straight, *settings)).communicate(timeout=300)
+    assert run.returncode == 0, errors
+    lines = [json.loads(line) for line in (straight / "run/journal.jsonl").read_text().splitlines()]
+    settled = [e for e in lines if e["stage"] == "settle"]
+    assert 2 <= len(settled) < 6 and settled[-1]["converged"]
+    names = [e["name"] for e in lines]
+    assert names[: len(settled) + 2] == ["i000", *(e["name"] for e in settled), "i007"]  # as if all six had been needed
+    journal = killed / "run/journal.jsonl"
+    run = start(killed, *settings)
+    kill_after(run, lambda: journal.exists() and journal.read_text().count("\n") > len(settled), 0.0)
+    _, errors = (run := start(killed, "--resume")).communicate(timeout=300)
+    assert run.returncode == 0, errors
+    made = run_script(undisturbed / "poses/script", "../../images.hed", *settings)
+    for name in PAIRS:
+        same_bytes(straight / "run" / name, killed / "run" / name)
+        same_bytes(straight / "run" / name, made / name)

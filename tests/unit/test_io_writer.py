@@ -138,6 +138,21 @@ def test_replace_headers(tmp_path, order, nblocks):
     assert sorted(os.listdir(tmp_path)) == ["a.hed", "a.img", "b.hed", "b.img"]
 
 
+def test_replace_headers_of_a_symbolic_link(tmp_path):
+    """The copy shares the densities of the file the link stands for, not the link, which means nothing in another folder."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "out").mkdir()
+    data = pattern(3, 1, 5, 6)
+    write_pair(tmp_path / "data/a", data)
+    for ext in ("hed", "img"):
+        (tmp_path / f"link.{ext}").symlink_to(f"data/a.{ext}")
+    with open_stack(tmp_path / "link.hed") as stack:
+        replace_headers(stack.path, stack.headers(), tmp_path / "out/b")
+    assert not (tmp_path / "out/b.img").is_symlink()
+    with open_stack(tmp_path / "out/b") as stack:
+        assert np.array_equal(stack.read(), data[:, 0])
+
+
 def test_replace_headers_of_one_header_per_volume(tmp_path):
     root = write_pair(tmp_path / "a", pattern(2, 3, 4, 4), per_volume=True)
     with open_stack(root) as stack:

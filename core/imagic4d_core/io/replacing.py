@@ -137,7 +137,7 @@ def _replace_hed(
         with open(head, "wb") as handle:
             fill(handle)
         try:
-            os.link(stack.reader.img, data)
+            os.link(os.path.realpath(stack.reader.img), data)  # of a symbolic link: the file it stands for
         except OSError:
             atomic.create_exactly(data)
             with open(data, "r+b") as copy, open(stack.reader.img, "rb") as source:
