@@ -75,7 +75,12 @@ for ((n = 1; n <= STARTS; n++)); do
 done
 BEST=$(python3 -c 'import json, sys
 print(max(sys.argv[1:], key=lambda d: json.load(open(d + "/summary.json"))["null"]["score"]))' $(printf "$DIR/start%d " $(seq "$STARTS")))
-echo "best start: $BEST"
+echo "best start: $BEST; beside it the others: poses of the averages alike within a few degrees say that the 3D does not hang on chance"
+for ((n = 1; n <= STARTS; n++)); do
+    if [ "$DIR/start$n" != "$BEST" ]; then
+        step "5_agree$n" im4d compare "$BEST/images.hed" "$DIR/start$n/images.hed"
+    fi
+done
 
 # 6. Euler angles and 3D membership from the averages to their members (CLASS_SUM_ANGREC), as poses of the images that were not
 # moved yet
