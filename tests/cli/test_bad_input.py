@@ -199,6 +199,16 @@ def test_output_in_a_folder_that_is_not_there(name, im4d, place, monkeypatch):
     refused(im4d, place, call(name, "no/such"), 5, "no")
 
 
+@pytest.mark.parametrize("out", ["there/", ".", "..", "there/."])
+def test_output_that_is_a_folder(out, im4d, place):
+    """Where cp would put a file into it: no hidden there/.hed is made."""
+    Path("there").mkdir()
+    for name in ("copy", "rotate", "mra"):
+        args = [name, *(a.replace("{out}.hed", out) for a in WORKING[name])]
+        refused(im4d, place, args, 5, "no file name")
+    assert not list(Path("there").iterdir())
+
+
 @pytest.mark.parametrize("name", WRITING)
 def test_read_only_folder(name, im4d, place):
     closed = Path("/proc")  # root may write into any other folder

@@ -33,8 +33,10 @@ def output_format(path: str | os.PathLike) -> str:
     Raises
     ------
     OutputError
-        An extension of a format that is not written.
+        An extension of a format that is not written, or no file name at all.
     """
+    if os.path.basename(os.fspath(path)) in ("", ".", "..", ".hed", ".img"):
+        raise OutputError(f"{path}: is no file name; give one, such as {os.path.join(os.path.dirname(path), 'images.hed')}")
     end = Path(path).suffix.lower()
     if end in _NOT_WRITTEN:
         raise OutputError(
