@@ -146,8 +146,10 @@ def incore(
     probe = np.zeros((1, *box), np.float32)
     new = (*(1,) * (len(box) - 1), len(_RUN[mode](probe, 0, context)[0])) if mode in CURVES else box
     if mode == "sinogram":
-        if len(box) != 2 or box[0] != box[1]:
-            raise UsageError(f"{path}: sinograms are those of square images, not of {' x '.join(map(str, box))}")
+        if len(box) != 2:
+            raise UsageError(f"{path}: sinograms are made of images: im4d incore takes the sections of volumes one by one")
+        if box[0] != box[1]:
+            raise UsageError(f"{path}: sinograms are those of square images, not of {box[0]} x {box[1]}; im4d cut makes them square")
         new = (360, box[1])
     try:
 
