@@ -149,7 +149,7 @@ def incore(
         if len(box) != 2:
             raise UsageError(f"{path}: sinograms are made of images: im4d incore takes the sections of volumes one by one")
         if box[0] != box[1]:
-            raise UsageError(f"{path}: sinograms are those of square images, not of {box[0]} x {box[1]}; im4d cut makes them square")
+            raise UsageError(f"{path}: sinograms are of square images, not of {box[0]} x {box[1]}; use im4d cut")
         new = (360, box[1])
     try:
 
