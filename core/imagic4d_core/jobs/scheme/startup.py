@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imagic4d_core import fourier
 from imagic4d_core.angrec.polar import PolarSampler, line_count
 from imagic4d_core.angrec.startup import MOST, Lines, add, arrange
-from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.errors import InputError, MismatchError, UsageError, check_word
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
 from imagic4d_core.io.writer import check_output
@@ -124,50 +124,35 @@ def startup(
     ------
     UsageError, InputError, MismatchError, OutputError
     """
-    if dst is None:
-        raise UsageError("--mode new and add need OUT, a file for the images with their angles")
-    if weigh_ctf:
-        raise UsageError("common lines take no weights: flip phases first (im4d ctf)")
-    if mode == "add" and anchors is None:
-        raise UsageError("--mode add needs --anchors, images with Euler angles")
-    if mode == "new" and anchors is not None:
-        raise UsageError("--mode new takes no --anchors: use --mode add, or one of the anchor sets")
+    _check_options(dst, mode, anchors, weigh_ctf)
+    assert dst is not None
     if comm.rank == 0:
         check_output(dst, overwrite)
-    n_threads = thread_count(threads)
     with open_stack(src, what="images") as images:
         box = images.lines
         if images.pixels != box:
             raise MismatchError(f"{images.path}: images of {box} x {images.pixels} pixels; square ones are needed (cut)")
         headers = images.headers()
+        poses = Poses.from_headers(headers)
         use = np.flatnonzero(headers["ACTIVE"] >= 0)
         if mode == "new" and symmetry.upper() == "C1" and len(use) < 3:
             raise InputError(f"{images.path}: {len(use)} active images; three at least fix each other without symmetry")
-        limit = shells_of(max_frequency or Frequency(LIMIT), box, images.pixel_size) or 2
+        limit = shells_of(max_frequency or Frequency(LIMIT), box, images.pixel_size)
         sampler = PolarSampler(box, min(limit, (box - 3) // 2), max(LEAST, line_count(limit, increment)))
-        radius = in_pixels(0.85 if mask_radius is None else mask_radius, box)
-        mask = soft_disc(box, radius, 0.1 * box / 2)
-        how: dict[str, Any] = {"increment": increment, "symmetry": symmetry}
-        poses = Poses.from_headers(headers)
-        view = _View(sampler, mask, amplitude_filter)
-        after, scores = poses.matrices(), np.zeros(len(poses))
-        known, starts, null = use[:0], [], np.zeros(0)
+        mask = soft_disc(box, in_pixels(0.85 if mask_radius is None else mask_radius, box), 0.1 * box / 2)
+        view = _View(images, poses.shift, sampler, mask, amplitude_filter)
+        work = _Work(view, {"increment": increment, "symmetry": symmetry}, seed, comm, thread_count(threads))
         if mode == "new":
-            known = use[np.unique(np.linspace(0, len(use) - 1, min(MOST, len(use))).round().astype(int))]
-            data = np.concatenate([images.read(int(i), int(i) + 1) for i in known])
-            lines, every = view.lines(data, poses.shift[known], images.path, known), np.arange(len(known))
-            found = arrange(lines, every, **how, comm=comm, threads=n_threads)
-            decoys = view.lines(_decoys(data, seed), poses.shift[known], images.path, known)
-            null = arrange(decoys, every, **how, comm=comm, threads=n_threads).scores
-            matrices, starts = found.poses, sorted(found.starts, reverse=True)
-            after[known], scores[known] = found.poses, found.scores
+            first = use[np.unique(np.linspace(0, len(use) - 1, min(MOST, len(use))).round().astype(int))]
+            known = work.arranged(first)
         else:
-            lines, matrices = _posed(str(anchors), images, view)
-        rest = np.setdiff1d(use, known)
-        placed, chance = _placed(images, rest, poses, lines, matrices, view, seed, how, comm, n_threads)
+            known = _posed(str(anchors), view)
+        after, scores = poses.matrices(), np.zeros(len(poses))
+        after[known.images], scores[known.images] = known.poses[: len(known.images)], known.scores
+        placed, chance = work.placed(np.setdiff1d(use, known.images), known)
         for i, (pose, value) in placed.items():
             after[i], scores[i] = pose, value
-        null = null if len(null) else chance
+        null = known.chance if len(known.chance) else chance
         poses.set_matrices(after)
         poses.ref3d_old[use], poses.ref3d[use] = poses.ref3d[use], 1
         poses.ccc3d[use], poses.errar[use] = scores[use], 1 - scores[use]
@@ -177,37 +162,64 @@ def startup(
     spread = float(null.std()) if len(null) > 1 else 0.0
     mean, chance_mean = float(scores[use].mean()), float(null.mean()) if len(null) else 0.0
     above = mean - chance_mean > SURE * max(spread, 1e-6)
-    return Started(os.fspath(dst), mode, len(use), len(known), symmetry.upper(), mean, chance_mean, spread, above, starts)
+    return Started(
+        os.fspath(dst), mode, len(use), len(known.images), symmetry.upper(), mean, chance_mean, spread, above, known.starts
+    )
+
+
+def _check_options(dst: str | None, mode: str, anchors: str | None, weigh_ctf: bool) -> None:
+    check_word("mode", mode, MODES)
+    if dst is None:
+        raise UsageError("--mode new and add need OUT, a file for the images with their angles")
+    if weigh_ctf:
+        raise UsageError("common lines take no weights: flip phases first (im4d ctf)")
+    if mode == "add" and anchors is None:
+        raise UsageError("--mode add needs --anchors, images with Euler angles")
+    if mode == "new" and anchors is not None:
+        raise UsageError("--mode new takes no --anchors: use --mode add, or one of the anchor sets")
 
 
 @dataclass
 class _View:
-    """How images are looked at."""
+    """Images, and how they are looked at."""
 
+    stack: Stack
+    shifts: NDArray[np.float64]
     sampler: PolarSampler
-    mask: NDArray
+    mask: NDArray[np.float32]
     amplitude_filter: float
 
-    def lines(self, data: NDArray[np.float32], shifts: NDArray[np.float64], path: Any, numbers: NDArray[np.int64]) -> Lines:
-        """Sinogram lines of images, centred and masked; `numbers` of the images from 0, for messages."""
+    def read(self, some: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Images by number."""
+        return np.concatenate([self.stack.read(int(i), int(i) + 1) for i in some])
+
+    def lines(self, data: NDArray[np.float32], some: NDArray[np.int64]) -> Lines:
+        """Sinogram lines of images, centred and masked; `some`: their numbers, from 0."""
         mean = (data * self.mask).sum((1, 2)) / self.mask.sum()
         x = (data - mean[:, None, None]) * self.mask
         empty = np.flatnonzero(~x.any((1, 2)))
         if len(empty):
-            raise InputError(f"{path}: image {numbers[empty[0]] + 1} is constant: it has no lines to correlate")
-        half = self.sampler.sample(fourier.centred_rfftn(x, 2).astype(np.complex64)) * self.sampler.ramps(shifts)
+            raise InputError(f"{self.stack.path}: image {some[empty[0]] + 1} is constant: it has no lines to correlate")
+        half = self.sampler.sample(fourier.centred_rfftn(x, 2).astype(np.complex64)) * self.sampler.ramps(self.shifts[some])
         return Lines(half, self.amplitude_filter)
 
 
-def _decoys(data: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """The images with random phases."""
-    return random_phases(data, 2, rng_for(seed, "startup/phases").standard_normal(data.shape, dtype=np.float32))
+@dataclass
+class _Known:
+    """Lines whose poses are known: those of anchors, or of the first `images`, which were arranged all against all."""
+
+    lines: Lines
+    poses: NDArray[np.float64]
+    images: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    chance: NDArray[np.float64]
+    starts: list[float]
 
 
-def _posed(path: str, images: Stack, view: _View) -> tuple[Lines, NDArray[np.float64]]:
+def _posed(path: str, view: _View) -> _Known:
     """Lines and poses of anchors."""
     with open_stack(path, what="images") as others:
-        theirs = Poses.from_headers(others.headers())
+        theirs, images = Poses.from_headers(others.headers()), view.stack
         if (others.lines, others.pixels) != (images.lines, images.pixels):
             raise MismatchError(
                 f"{others.path}: images of {others.lines} x {others.pixels}, but {images.path} has {images.lines} x "
@@ -215,33 +227,57 @@ def _posed(path: str, images: Stack, view: _View) -> tuple[Lines, NDArray[np.flo
             )
         if not (theirs.alpha.any() or theirs.beta.any() or theirs.gamma.any()):
             raise InputError(f"{others.path}: anchors without Euler angles in their headers (words 65 to 67)")
-        data = others.read(0, others.n_images)
-        return view.lines(data, theirs.shift, others.path, np.arange(len(theirs))), theirs.matrices()
+        seen = replace(view, stack=others, shifts=theirs.shift)
+        lines = seen.lines(others.read(0, others.n_images), np.arange(len(theirs)))
+        return _Known(lines, theirs.matrices(), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), [])
 
 
-def _placed(
-    images: Stack, rest: NDArray[np.int64], poses: Poses, lines: Lines, known: NDArray[np.float64], view: _View, seed: int,
-    how: dict[str, Any], comm: Comm, threads: int,
-) -> tuple[dict[int, tuple[NDArray[np.float64], float]], NDArray[np.float64]]:  # fmt: skip
-    """Poses of further images against known ones, over ranks and threads; and scores of some with random phases."""
+@dataclass
+class _Work:
+    """The search for poses, and who does it."""
 
-    def one(span: tuple[int, int]) -> tuple[list[tuple[int, NDArray[np.float64], float]], list[float]]:
-        some = rest[slice(*span)]
-        data = np.concatenate([images.read(int(i), int(i) + 1) for i in some])
-        sets = [data] + ([_decoys(data, seed)] if span[0] == 0 else [])
-        out: list[list[tuple[int, NDArray[np.float64], float]]] = []
-        for kind in sets:
-            here = view.lines(kind, poses.shift[some], images.path, some)
-            out.append([])
-            for k, i in enumerate(some):
-                both = lines.joined(here, k)
-                m = len(lines.values)
-                out[-1].append((int(i), *add(both, m, np.arange(m), known, **how)))
-        return out[0], [s for _, _, s in out[1]] if len(out) > 1 else []
+    view: _View
+    how: dict[str, Any]
+    seed: int
+    comm: Comm
+    threads: int
 
-    parts = [p for part in comm.allgather(map_blocks(one, comm.blocks(len(rest), BLOCK), threads)) for p in part]
-    found = {i: (pose, score) for some, _ in parts for i, pose, score in some}
-    return found, np.array([s for _, chance in parts for s in chance])
+    def decoys(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Images with random phases."""
+        return random_phases(data, 2, rng_for(self.seed, "startup/phases").standard_normal(data.shape, dtype=np.float32))
+
+    def arranged(self, some: NDArray[np.int64]) -> _Known:
+        """Arrange images all against all; and, to know what chance gives, the same with random phases."""
+        data, every = self.view.read(some), np.arange(len(some))
+        lines = self.view.lines(data, some)
+        found = arrange(lines, every, **self.how, comm=self.comm, threads=self.threads)
+        decoys = self.view.lines(self.decoys(data), some)
+        chance = arrange(decoys, every, **self.how, comm=self.comm, threads=self.threads).scores
+        return _Known(lines, found.poses, some, found.scores, chance, sorted(found.starts, reverse=True))
+
+    def placed(
+        self, rest: NDArray[np.int64], known: _Known
+    ) -> tuple[dict[int, tuple[NDArray[np.float64], float]], NDArray[np.float64]]:
+        """Poses of further images against known ones, over ranks and threads; and scores of some with random phases."""
+        against = np.arange(len(known.lines.values))
+
+        def scored(data: NDArray[np.float32], some: NDArray[np.int64]) -> list[tuple[int, NDArray[np.float64], float]]:
+            here = self.view.lines(data, some)
+            return [
+                (int(i), *add(known.lines.joined(here, k), len(against), against, known.poses, **self.how))
+                for k, i in enumerate(some)
+            ]
+
+        def one(span: tuple[int, int]) -> tuple[list[tuple[int, NDArray[np.float64], float]], list[float]]:
+            some = rest[slice(*span)]
+            data = self.view.read(some)
+            chance = scored(self.decoys(data), some) if span[0] == 0 else []
+            return scored(data, some), [score for _, _, score in chance]
+
+        blocks = self.comm.blocks(len(rest), BLOCK)
+        parts = [p for part in self.comm.allgather(map_blocks(one, blocks, self.threads)) for p in part]
+        found = {i: (pose, score) for some, _ in parts for i, pose, score in some}
+        return found, np.array([s for _, chance in parts for s in chance])
 
 
 def _write(images: Stack, headers: NDArray, dst: str, overwrite: bool, comm: Comm) -> None:
