@@ -111,6 +111,9 @@ def test_bad_input(particles, done, im4d, tmp_path):
     assert "one whole number" in im4d("classify2d", images, str(new), "--classes", "5,6", code=2).stderr
     assert "--classes N is needed" in im4d("classify2d", images, str(new), code=2).stderr
     assert "--resume to go on" in im4d("classify2d", images, str(done[0]), "--classes", "5", code=5).stderr
+    im4d("copy", images, tmp_path / "other.hed")
+    said = im4d("classify2d", tmp_path / "other.hed", str(done[0]), "--resume", code=4).stderr
+    assert "is a run of " in said and "other.hed" in said
     assert "no run to go on with" in im4d("classify2d", images, str(new), "--resume", code=3).stderr
     assert not new.exists()
 

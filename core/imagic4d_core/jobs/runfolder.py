@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imagic4d_core.errors import InputError, MismatchError, OutputError
+from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputError
 from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, relaxed, sync_file
+from imagic4d_core.io.stack import open_stack
 from imagic4d_core.parallel import Comm
 
 T = TypeVar("T")
@@ -159,12 +160,28 @@ def is_classification(rundir: str | Path) -> bool:
     return isinstance(settings, dict) and "classes" in settings
 
 
+def _check_same(src: str, was: str, folder: Path) -> None:
+    """Refuse to go on with other images than the run has (MismatchError); files that are not there any more do not count."""
+    try:
+        with open_stack(src) as given, open_stack(was) as mine:
+            same = os.path.samefile(given.path, mine.path)
+    except (Im4dError, OSError):
+        return
+    if not same:
+        raise MismatchError(f"{folder}: is a run of {was}, not of {src}; give that, or another folder")
+
+
 def opened(
-    folder: Path, comm: Comm, resume: bool, kind: Callable[..., T], settings: Callable[[], T], overwrite: bool, owner: str
-) -> T:
-    """Settings of a run: of one that goes on, its own; of a new one, those given, in a new folder. The same on all ranks."""
+    folder: Path, comm: Comm, resume: bool, kind: Callable[..., T], settings: Callable[[], T], overwrite: bool, owner: str,
+    src: str,
+) -> T:  # fmt: skip
+    """Settings of a run of images `src`: of one that goes on, its own; of a new one, those given, in a new folder.
+
+    The same on all ranks.
+    """
     if resume:
         s = load(folder, kind)
+        _check_same(src, s.images, folder)  # type: ignore[attr-defined]
         if comm.rank == 0:
             tidy(folder)
         comm.barrier()

@@ -173,7 +173,7 @@ def classify2d(
             os.getcwd(),
         )  # fmt: skip
 
-    s = runfolder.opened(folder, comm, resume, Settings, given, overwrite, "classify2d")
+    s = runfolder.opened(folder, comm, resume, Settings, given, overwrite, "classify2d", src)
     with runfolder.at_epoch(s.epoch), runfolder.removed_if_useless(folder, resume):
         found: dict[str, np.ndarray] = {}
 

@@ -119,7 +119,7 @@ def refine(
             invert=invert, centre=centre, weigh_ctf=weigh_ctf, amplitude_contrast=amplitude_contrast, seed=seed,
         )  # fmt: skip
 
-    s = runfolder.opened(folder, comm, resume, Settings, given, overwrite, "refine")
+    s = runfolder.opened(folder, comm, resume, Settings, given, overwrite, "refine", src)
     with runfolder.at_epoch(s.epoch), runfolder.removed_if_useless(folder, resume):
         return _run(s, folder, comm, threads, progress, report)
 
