@@ -155,6 +155,18 @@ def test_plt_there_and_back(im4d, images, option):
         assert table.shape[1] == 3 and not table[:, 1:].any()
 
 
+def test_shifts_of_mirrored_images(im4d, images):
+    """Words 116 to 118 are half of the move where the image was mirrored before: said, with a way to keep both."""
+    im4d("header", "set", "x", "m", "MIRRORED=LOC > 6")
+    said = im4d("header", "plt-out", "m", "a.plt", "--option", "SHIFT").stdout
+    assert "3 are mirrored" in said and "92;116;117;118" in said
+    im4d("header", "plt-out", "m", "b.plt", "--option", "INDEX", "--word", "92;116;117;118")
+    im4d("header", "plt-in", "x", "b.plt", "back", "--option", "INDEX", "--word", "92;116;117;118")
+    for name in ("MIRRORED", "EANGLE", "EXSHIFT", "EYSHIFT"):
+        assert np.array_equal(headers("back")[name], headers("m")[name])
+    assert "mirrored" not in im4d("header", "plt-out", "x", "c.plt", "--option", "SHIFT").stdout
+
+
 def test_plt_of_some(im4d, images):
     im4d("header", "plt-out", "x,3,4", "a.plt", "--option", "index", "--word", "104")
     assert read_plt("a.plt").tolist() == [[3, pytest.approx(0.3)], [4, pytest.approx(0.4)]]

@@ -32,6 +32,7 @@ class PltWritten:
     output: str
     rows: int
     columns: list[str]
+    mirrored: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -39,7 +40,13 @@ class PltWritten:
 
     def lines(self) -> list[str]:
         """For people."""
-        return [f"{self.output}: {self.rows} lines of {', '.join(self.columns)}"]
+        out = [f"{self.output}: {self.rows} lines of {', '.join(self.columns)}"]
+        if self.mirrored:
+            out.append(
+                f"  {self.mirrored} are mirrored before these moves (word 92), which the file does not say; to keep that too: "
+                "--option INDEX --word '92;116;117;118'"
+            )
+        return out
 
 
 def _records(stack: Stack, index: NDArray[np.intp]) -> Iterable[tuple[NDArray[np.intp], NDArray]]:
@@ -94,13 +101,16 @@ def plt_out(
         index, _kind = object_numbers(stack, loc)
         numbers = index if stack.index is None else stack.index[:: stack.sections] // stack.sections
         columns: list[list[NDArray]] = [[] for _ in names]
+        mirrored = 0
         for part, h in _records(stack if stack.index is None else _plain(stack), numbers):
             for column, name in zip(columns, names, strict=True):
                 column.append(np.zeros(len(part), np.int32) if name is None else hw.word_values(h, name))
+            if option == "shift":
+                mirrored += int(np.count_nonzero(hw.word_values(h, "MIRRORED")))
         with_numbers = option != "msa" if locations is None else locations
         write_plt(dst, [np.concatenate(c) for c in columns], numbers + 1 if with_numbers else None, overwrite=overwrite)
         titles = [*(["location"] if with_numbers else []), *(n or "0" for n in names)]
-        return PltWritten(os.fspath(dst), len(numbers), titles)
+        return PltWritten(os.fspath(dst), len(numbers), titles, mirrored)
 
 
 def _plain(stack: Stack) -> Stack:
