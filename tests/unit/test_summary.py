@@ -6,7 +6,7 @@ import pytest
 from imagic4d_core.geometry.euler import matrix_from_euler
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import write_stack
-from imagic4d_core.jobs.report.summary import duplicates
+from imagic4d_core.jobs.scheme.summary import duplicates
 from imagic4d_core.models import random_family, volume
 
 

@@ -55,6 +55,12 @@ def output_paths(path: str | os.PathLike) -> list[Path]:
     return [img, hed]
 
 
+def half_names(path: str | os.PathLike) -> tuple[str, str]:
+    """Names of the files of two half sets: ``x.hed`` -> ``x_a.hed``, ``x_b.hed``."""
+    stem, ext = os.path.splitext(path)
+    return f"{stem}_a{ext}", f"{stem}_b{ext}"
+
+
 def check_output(path: str | os.PathLike, overwrite: bool) -> None:
     """Refuse a stack that cannot be made, before any work is done (OutputError)."""
     for file in output_paths(path):

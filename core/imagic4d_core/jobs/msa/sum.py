@@ -14,7 +14,7 @@ from imagic4d_core.io import atomic
 from imagic4d_core.io.cls import ClassFile, cls_path, read_cls, write_cls
 from imagic4d_core.io.header import HEADER_DTYPE
 from imagic4d_core.io.stack import BLOCK_BYTES, Stack, StackWriter, create_stack, open_stack
-from imagic4d_core.io.writer import output_paths
+from imagic4d_core.io.writer import half_names, output_paths
 from imagic4d_core.msa.averages import MANY, ClassSums, kept_members, warmup
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, map_blocks, thread_count, warm_first
 
@@ -138,7 +138,7 @@ def msa_sum(
         found.check(path, stack.objects, what, stack.path)
         chosen = kept_members(found.members, ignore_worst)
         counts, row, half = _places(chosen, stack.objects)
-        names = _half_names(halves) if halves else ()
+        names = half_names(halves if os.path.splitext(halves)[1] else f"{halves}.hed") if halves else ()
         files = [dst, *([variances] if variances else []), *names]
         if comm.rank == 0:
             _check_outputs(stack, [*files, *([cls_path(members)] if members else [])], path, overwrite)
@@ -189,12 +189,6 @@ class _all:
     def __exit__(self, *error: Any) -> None:
         for writer in self.writers:
             writer.__exit__(*error)
-
-
-def _half_names(halves: str) -> tuple[str, str]:
-    from imagic4d_core.jobs.scheme.moves import half_names
-
-    return half_names(halves if os.path.splitext(halves)[1] else f"{halves}.hed")
 
 
 def _check_outputs(stack: Stack, files: list[str], classes: str, overwrite: bool) -> None:

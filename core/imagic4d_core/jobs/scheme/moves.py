@@ -1,6 +1,5 @@
 """How far two iterations differ, and whether that is convergence."""
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from imagic4d_core.fsc import shell_curves
 from imagic4d_core.geometry.euler import angular_distance
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import open_stack
+from imagic4d_core.io.writer import half_names
 
 #: Convergence: share of images that change 3D, median change of Euler angles in degrees, change of FSC 0.5 in shells.
 MOVED, TURNED, SHELLS = 0.01, 1.5, 1.0
@@ -47,12 +47,6 @@ def half_crossings(halves: str) -> list[float]:
             shell_curves(first.read_volumes(k, k + 1)[0], second.read_volumes(k, k + 1)[0]).crossing("0.5") * box / 2
             for k in range(first.objects)
         ]
-
-
-def half_names(halves: str) -> tuple[str, str]:
-    """``x.hed`` -> ``x_a.hed``, ``x_b.hed``."""
-    stem, ext = os.path.splitext(halves)
-    return f"{stem}_a{ext}", f"{stem}_b{ext}"
 
 
 def moves(before: str, after: str, *, halves_before: str | None = None, halves_after: str | None = None) -> Moves:

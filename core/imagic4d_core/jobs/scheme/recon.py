@@ -19,7 +19,7 @@ from imagic4d_core.errors import MismatchError, UsageError, check_word
 from imagic4d_core.geometry import symmetry as sym
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import StackWriter, create_stack, open_stack
-from imagic4d_core.io.writer import check_output
+from imagic4d_core.io.writer import check_output, half_names
 from imagic4d_core.jobs.scheme.recon_centre import centre_3ds
 from imagic4d_core.jobs.scheme.recon_errors import ImageFiles, write_reprojections
 from imagic4d_core.jobs.scheme.recon_input import Inversion, Sets, Work, poses_for
@@ -216,7 +216,7 @@ def recon(
 
         volume_files = VolumeFiles(
             create(dst, found.volumes, box),
-            [create(_suffixed(halves, s), found.volumes, box) for s in "ab"] if halves else [],
+            [create(name, found.volumes, box) for name in half_names(halves)] if halves else [],
             create(leave_out, found.volumes * folds, box) if leave_out else None,
         )
         image_files = ImageFiles(
@@ -261,9 +261,3 @@ def _check_options(
         raise UsageError("exact filters take no weights: use --method fourier, or flip phases first (im4d ctf)")
     if hamming is not None and not 0 < hamming <= 1:
         raise UsageError(f"Hamming factor {hamming} is out of range: above 0, at most 1")
-
-
-def _suffixed(path: str, letter: str) -> Path:
-    """``x.hed`` -> ``x_a.hed``."""
-    p = Path(path)
-    return p.with_name(f"{p.stem}_{letter}{p.suffix}")

@@ -7,11 +7,11 @@ from typing import Any
 
 from imagic4d_core.io.atomic import relaxed
 from imagic4d_core.jobs import runfolder
-from imagic4d_core.jobs.report.summary import summarise
 from imagic4d_core.jobs.runfolder import Iteration
 from imagic4d_core.jobs.scheme.chance import Chance, chance
 from imagic4d_core.jobs.scheme.moves import moves
 from imagic4d_core.jobs.scheme.plan import SHELLS, Settings, common_options, finish, frequency_of, plan, script, seed_of, settings
+from imagic4d_core.jobs.scheme.summary import summarise
 from imagic4d_core.parallel import SERIAL, Comm
 
 __all__ = ["Refined", "refine", "script", "settings"]

@@ -12,8 +12,8 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import order
 from imagic4d_core.io.atomic import atomic_write_json
 from imagic4d_core.io.stack import open_stack
+from imagic4d_core.io.writer import half_names
 from imagic4d_core.jobs.scheme.chance import Chance
-from imagic4d_core.jobs.scheme.moves import half_names
 from imagic4d_core.jobs.scheme.plan import Settings
 from imagic4d_core.volalign import align_volumes, apply_alignment
 
