@@ -35,7 +35,8 @@ def cli(run: Run, src: str, rundir: str, volumes: int | None, script: bool, **se
 
     Random angles and memberships to start with; more 3Ds than wanted compete at low resolution, with noise that is
     lowered to zero; they are merged to --volumes by cross-validated score; poses are refined while the resolution
-    rises, until FSC, memberships and angles are stable. Images are always scored against 3Ds made without them.
+    rises, until FSC, memberships and angles are stable. Images are always scored against 3Ds made without them. With
+    --start header (3Ds centred first) or VOLUMES memberships settle at low resolution before poses are refined.
     With --weigh-ctf the CTF in words 25 to 27, 101 and 102 counts all along: for single images that were not corrected.
     Both hands are possible from projections alone. RUNDIR gets volumes, halves_a, halves_b, images (the input with
     results in its headers), reprojections, summary.json, fsc.json, journal.jsonl, report.html and report.png. A run
