@@ -195,6 +195,18 @@ def test_compare_of_a_3d_too_many(solved, im4d, tmp_path):
     assert document["accuracy"] == pytest.approx(86 / 90) and document["posed"] == 86 and "4" not in document["matching"]
 
 
+def test_compare_without_euler_angles(solved, im4d, tmp_path):
+    poses = Poses.from_headers(read_stack(solved / "found.hed")[1])
+    poses.alpha[:], poses.beta[:], poses.gamma[:] = 0, 0, 0
+    replace_headers(solved / "images.hed", poses.into_headers(read_stack(solved / "images.hed")[1]), tmp_path / "f.hed")
+    document = im4d("compare", tmp_path / "f.hed", solved / "truth.hed", "--json").json
+    assert document["ari"] == 1.0 and document["pose_error"] is None and document["posed"] == 0
+    assert "poses not compared" in im4d("compare", tmp_path / "f.hed", solved / "truth.hed").stdout
+    assert "NO: median pose error unknown" in im4d(
+        "compare", tmp_path / "f.hed", solved / "truth.hed", "--max-pose-error", 5, code=1
+    ).stdout  # fmt: skip
+
+
 def test_compare_mistakes(solved, im4d, tmp_path):
     im4d("compare", solved / "found.hed,1,10", solved / "truth.hed", code=4)
     im4d("compare", solved / "found.hed", solved / "images.hed", code=4)

@@ -115,6 +115,8 @@ class Comparison:
                 f"pose error of {self.posed} images: median {e['median']:.2f}, 68 % {e['p68']:.2f}, 95 % {e['p95']:.2f} degrees; "
                 f"{100 * e['within_3']:.1f} % within 3, {100 * e['within_5']:.1f} % within 5"
             )
+        else:
+            said.append("poses not compared: no Euler angles, or too few images in a 3D")
         if self.shift_error:
             e = self.shift_error
             said.append(f"shift error: median {e['median']:.3f}, 68 % {e['p68']:.3f}, 95 % {e['p95']:.3f} px")
@@ -220,15 +222,16 @@ _Pair = tuple[Compared3D, VolumeAlignment | None]
 def compare_poses(
     found: Poses, true: Poses, membership: MembershipScore, group: NDArray | None = None
 ) -> tuple[list[_Pair], NDArray, NDArray]:
-    """Every matched 3D with its frame, and the errors of all images whose membership is right."""
+    """Every matched 3D with its frame, and the errors of all images whose membership is right (none without Euler angles)."""
     all_matrices, true_matrices = found.matrices(), true.matrices()
+    posed = all(bool(p.alpha.any() or p.beta.any() or p.gamma.any()) for p in (found, true))
     pairs: list[_Pair] = []
     errors, shifts = [np.zeros(0)], [np.zeros(0)]
     for number, partner in sorted(membership.matching.items()):
         both = np.flatnonzero((found.ref3d == number) & (true.ref3d == partner))
         result = Compared3D(number, partner, int((found.ref3d == number).sum()), len(both))
         start = None
-        if len(both) >= _FEW:
+        if posed and len(both) >= _FEW:
             frame = global_pose_alignment(all_matrices[both], true_matrices[both], group=group)
             rest, centre = shift_errors(all_matrices[both], found.shift[both], true.shift[both])
             result.mirrored, result.other_hand = frame.mirrored, frame.other_hand
