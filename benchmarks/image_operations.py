@@ -5,8 +5,13 @@
 
 Each case is one command of ours and one of a peer, on the same input, each writing its own output; the order changes from run to
 run; seconds by the clock, then of CPU, which say more on a busy machine. A ratio below 1 means that im4d took less time. "cp"
-copies the input (and so reads and writes the same bytes). About 0.3 s of every call of im4d is Python starting. Cases whose peer
-is not installed are left out. Threads of im4d: as given by --threads, by default all cores; relion_image_handler has one.
+copies the input (and so reads and writes the same bytes), "cp+read" also reads it once more, as an operation on two files does.
+What Python with NumPy and Click takes to start, and do nothing, is printed first. Cases whose peer is not installed are left out.
+Threads of im4d: as given by --threads, by default all cores; relion_image_handler has one.
+
+Before each command the memory that its output will take is written to and given back: in a virtual machine whose host takes back
+what is free, the first to write to it pays up to 3 s for each gigabyte, whoever that is. Python's compiled modules are kept, as
+they are after an installation.
 """
 
 import argparse
@@ -25,6 +30,8 @@ import numpy as np
 
 from imagic4d_core.io.stack import write_stack
 
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+START = [sys.executable, "-c", "import numpy, click"]
 IM4D = [sys.executable, "-m", "imagic4d_cli.main"]
 SCIPY = """
 import sys, mrcfile, numpy as np
@@ -74,7 +81,7 @@ CASES: dict[str, Case] = {
     "soft mask cp": Case("arithmetic {hed} {out}.hed --operation soft-mask", "cp {hed}.hed {hed}.img {folder}"),
     "norm-variance cp": Case("norm-variance {hed} {out}.hed", "cp {hed}.hed {hed}.img {folder}"),
     "norm soft cp": Case("norm-variance {hed} {out}.hed --region soft", "cp {hed}.hed {hed}.img {folder}"),
-    "add cp": Case("two-images {hed} {hed} {out}.hed --operation add", "cp {hed}.hed {hed}.img {folder}", "reads two files"),
+    "add cp": Case("two-images {hed} {hed} {out}.hed --operation add", "cp+read {hed}.hed {hed}.img {folder}", "reads two files"),
     "multiply": Case(
         "arithmetic {images} {out}.mrcs --operation multiply --value 2",
         "relion_image_handler --i {images} --o {out}.mrcs --multiply_constant 2",
@@ -163,23 +170,34 @@ def command_of(template: str, names: dict[str, str], threads: int) -> list[str]:
     words = template.format(**names).split()
     if words[0] in ("cp", "relion_image_handler"):
         return words
+    if words[0] == "cp+read":
+        return ["sh", "-c", f"cp {' '.join(words[1:])} && cat {' '.join(words[1:-1])} > /dev/null"]
     if words[0] == "scipy":
         return [sys.executable, "-c", SCIPY, words[2], words[3], words[1]]
     extra = [] if not threads or words[0] in ("copy", "append", "threed-copy", "threed-append") else ["--threads", str(threads)]
     return [*IM4D, *words, *extra]
 
 
-def timed(command: list[str], folder: Path) -> tuple[float, float]:
+def timed(command: list[str], folder: Path, memory: int = 0) -> tuple[float, float]:
     """Seconds of one command by the clock, and of CPU; the folder for its output is made and removed."""
     os.sync()
     folder.mkdir()
+    np.ones(memory, np.uint8)  # and given back
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
     clock = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     shutil.rmtree(folder)
     return clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def memory(case: str, args: argparse.Namespace) -> int:
+    """Bytes of memory that the output of a case and its like may take."""
+    if case.startswith("3D"):
+        return 16 * args.volume**3
+    side = args.box * (3 if case in ("pad", "blow-up 3/2") else 2) / 2
+    return int(4 * args.images * side**2 * (1 if side > args.box else 1.2))
 
 
 def main() -> None:
@@ -198,12 +216,18 @@ def main() -> None:
         names = make_inputs(folder, args.images, args.box, args.volume)
         threads = args.threads or "all"
         print(f"{args.images} images of {args.box} x {args.box}, a volume of {args.volume}^3, {threads} threads, in {folder}")
+        start = [timed(START, folder / "start") for _ in range(5)]
+        print(
+            "Python with NumPy and Click: {:.2f} s, CPU {:.2f} s".format(
+                *(statistics.median(s) for s in zip(*start, strict=True))
+            )
+        )
         print(f"{'case':16} {'im4d s':>8} {'peer s':>8} {'ratio':>6} {'CPU s':>7} {'CPU s':>7} {'ratio':>6}  peer")
         for name, case in CASES.items():
             if args.only and not any(name.startswith(o) for o in args.only):
                 continue
             program = case.peer.split()[0]
-            if program != "scipy" and shutil.which(program) is None:
+            if program not in ("scipy", "cp+read") and shutil.which(program) is None:
                 print(f"{name:16} left out: {program} is not installed")
                 continue
             pairs = []
@@ -212,7 +236,7 @@ def main() -> None:
                 for which in ("ours", "peer")[:: 1 if run % 2 else -1]:
                     place = folder / f"{which}_out"
                     filled = names | {"out": str(place / "out"), "folder": str(place)}
-                    seconds[which] = timed(command_of(getattr(case, which), filled, args.threads), place)
+                    seconds[which] = timed(command_of(getattr(case, which), filled, args.threads), place, memory(name, args))
                 pairs.append([(seconds["ours"][k], seconds["peer"][k]) for k in (0, 1)])
             line = f"{name:16}"
             for k, width in ((0, 8), (1, 7)):
