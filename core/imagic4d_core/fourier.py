@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 def _load() -> Any:
     """scipy's compiled pocketfft without the package scipy.fft around it: importing that takes longer than importing numpy.
 
-    It is entered under the name by which scipy knows it. Where it does not lie where it always lay, scipy.fft is imported.
+    It is entered under the name by which scipy knows it. It is no part of scipy's public face: a scipy that has it elsewhere, or
+    no longer, is used by its documented functions, which give the same numbers.
     """
     name = "scipy.fft._pocketfft.pypocketfft"
     found = None if name in sys.modules else importlib.util.find_spec("scipy")
@@ -35,7 +37,26 @@ def _load() -> Any:
                 spec.loader.exec_module(module)
                 sys.modules[name] = module
                 return module
-    return importlib.import_module(name)
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return _documented()
+
+
+def _documented() -> Any:
+    """The functions of `scipy.fft`, called as those of pocketfft."""
+    from scipy import fft
+
+    def c2r(f: NDArray, axes: tuple[int, ...], last: int, forward: bool, norm: int, out: None, workers: int) -> Any:
+        return fft.irfftn(f, s=[*(f.shape[a] for a in axes[:-1]), last], axes=axes, workers=workers)
+
+    def c2c(x: NDArray, axes: tuple[int, ...], forward: bool, norm: int, out: NDArray | None, workers: int) -> Any:
+        return (fft.fftn if forward else fft.ifftn)(x, axes=axes, overwrite_x=out is not None, workers=workers)
+
+    def r2c(x: NDArray, axes: tuple[int, ...], forward: bool, norm: int, out: None, workers: int) -> Any:
+        return fft.rfftn(x, axes=axes, workers=workers)
+
+    return SimpleNamespace(r2c=r2c, c2r=c2r, c2c=c2c, good_size=fft.next_fast_len)
 
 
 _pocketfft = _load()

@@ -136,3 +136,23 @@ def test_scipy_fft_and_the_door_live_together(order):
 def test_scipy_fft_itself_is_not_loaded():
     code = "import sys, imagic4d_core.fourier; sys.exit(bool({'scipy.fft', 'scipy.special'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (2, 7), (2, 6, 9), (2, 5, 8, 7)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_documented_functions_of_scipy_do_as_well(monkeypatch, shape, kind):
+    """Where scipy's compiled pocketfft lies elsewhere: the same bytes from its public face."""
+    x = np.random.default_rng(3).standard_normal(shape).astype(kind)
+    ndim = len(shape) - 1
+
+    def everything():
+        half = fourier.rfftn(x, ndim)
+        out = [half, fourier.irfftn(half, shape[1:]), fourier.centred_rfftn(x, ndim)]
+        out.append(fourier.centred_irfftn(out[2], shape[1:]))
+        out += [fourier.amplitudes(x), fourier.centred_fftn(x, ndim), fourier.line_rfft(x)]
+        out += [fourier.centred_ifftn(out[-2], ndim), fourier.irfft_lines(out[-1], shape[1], 1)]
+        return [a.tobytes() for a in out], fourier.good_size(101), fourier.good_size(67)
+
+    want = everything()
+    monkeypatch.setattr(fourier, "_pocketfft", fourier._documented())
+    assert everything() == want
