@@ -9,6 +9,7 @@ from imagic4d_core.errors import UsageError
 from imagic4d_core.geometry.euler import random_rotations
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import blank_headers
+from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, write_stack
 from imagic4d_core.jobs.scheme.recon import recon
 from imagic4d_core.models import Model, project
@@ -102,3 +103,18 @@ def test_where_it_means_nothing(tmp_path, options):
     with pytest.raises(UsageError, match="--centre-3d needs"):
         recon(tmp_path / "i.hed", tmp_path / "v.hed", centre_3d=True, **options)
     assert not (tmp_path / "v.hed").exists()
+
+
+def test_second_best_3ds_are_renumbered_too(tmp_path):
+    """3D 1 is left out for having too few images: what was 2 is 1 now, also where it is the second best, and 1 is none."""
+    write_images(tmp_path / "i.hed", count=60)
+    with open_stack(tmp_path / "i.hed") as stack:
+        headers = stack.headers()
+    poses = Poses.from_headers(headers)
+    poses.ref3d[:], poses.ref3d2[:] = 2, 1
+    poses.ref3d[:3], poses.ref3d2[:3] = 1, 2
+    replace_headers(tmp_path / "i.hed", poses.into_headers(headers), tmp_path / "j.hed")
+    done = recon(tmp_path / "j.hed", tmp_path / "v.hed", min_images=5, images_out=str(tmp_path / "o.hed"), threads=1)
+    assert done.renumbered == {1: 0, 2: 1}
+    found = poses_of(tmp_path / "o.hed")
+    assert found.ref3d.tolist() == [0] * 3 + [1] * 57 and found.ref3d2.tolist() == [1] * 3 + [0] * 57

@@ -191,6 +191,11 @@ def recon(
         found = assign(membership, before, headers["ACTIVE"] >= 0, volumes, min_images, seed, images.path)
         poses.ref3d = found.membership(len(poses))
         poses.ref3d_old = np.where(poses.ref3d != before, before, poses.ref3d_old).astype(np.int32)
+        if membership == "header" and found.renumbered:
+            # the second best 3D goes by the new numbers, too
+            numbers = np.zeros(max(int(poses.ref3d2.max(initial=0)), *found.renumbered) + 1, np.int32)
+            numbers[list(found.renumbered)] = list(found.renumbered.values())
+            poses.ref3d2 = numbers[np.maximum(poses.ref3d2, 0)]
         sets.deal(poses)
         sizes = found.sizes()
         summary = Recon(

@@ -35,7 +35,7 @@ def duplicates(folder: Path, poses: Poses, curves: list[NDArray[np.float64]]) ->
         for small in sorted(sizes, key=lambda k: (sizes[k], k)):
             mine = poses.ref3d == small
             rivals = poses.ref3d2[mine]
-            rivals = rivals[rivals > 0]
+            rivals = rivals[(rivals > 0) & (rivals <= len(curves))]
             if not len(rivals):
                 continue
             big = int(np.bincount(rivals).argmax())
