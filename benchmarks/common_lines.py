@@ -17,7 +17,7 @@ import numpy as np
 from imagic4d_core.geometry.euler import angular_distance
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import open_stack
-from imagic4d_core.jobs.scheme.startup import startup
+from imagic4d_core.jobs.scheme.angrec.common_lines import startup
 from imagic4d_core.jobs.truth.modelling import threed_test
 from imagic4d_core.jobs.truth.simulate import simulate
 

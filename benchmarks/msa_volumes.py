@@ -17,7 +17,7 @@ import numpy as np
 
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
 from imagic4d_core.jobs.msa.run import msa_run
-from imagic4d_core.jobs.scheme.recon import recon
+from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.jobs.truth.modelling import threed_test
 from imagic4d_core.jobs.truth.simulate import simulate
 from imagic4d_core.msa.coordinates import read_coordinates

@@ -17,7 +17,7 @@ import relion as peer
 
 from imagic4d_core.fsc import shell_curves
 from imagic4d_core.io.stack import read_stack
-from imagic4d_core.jobs.scheme.recon import recon
+from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 
 
 def main() -> None:

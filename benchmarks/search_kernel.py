@@ -26,8 +26,8 @@ from imagic4d_core.angrec.references import prepare_references
 from imagic4d_core.angrec.search import TILE, Bank, make_bank, search
 from imagic4d_core.geometry import sphere
 from imagic4d_core.geometry.euler import random_rotations
-from imagic4d_core.jobs.scheme.angrec_images import BLOCK
-from imagic4d_core.jobs.scheme.angrec_search import BANK
+from imagic4d_core.jobs.scheme.angrec.images import BLOCK
+from imagic4d_core.jobs.scheme.angrec.search import BANK
 from imagic4d_core.kernels.search import merge_best
 from imagic4d_core.models import project, random_family, volume
 

@@ -67,12 +67,12 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
 
     See also: forward, recon, refine.
     """
-    from imagic4d_core.jobs.scheme import angrec, startup
+    from imagic4d_core.jobs.scheme.angrec import common_lines, reconstitute
 
     kwargs = run.job_kwargs() | {"increment": increment or 5.0}
-    if settings["mode"] in startup.MODES:
+    if settings["mode"] in common_lines.MODES:
         source = click.get_current_context().get_parameter_source("amplitude_filter")
-        names = [*startup.OPTIONS, *(["amplitude_filter"] if source != ParameterSource.DEFAULT else [])]
-        run.report(startup.startup(src, dst, **{name: settings[name] for name in names}, **kwargs))
+        names = [*common_lines.OPTIONS, *(["amplitude_filter"] if source != ParameterSource.DEFAULT else [])]
+        run.report(common_lines.startup(src, dst, **{name: settings[name] for name in names}, **kwargs))
     else:
-        run.report(angrec.angrec(src, dst, **settings, **kwargs))
+        run.report(reconstitute.angrec(src, dst, **settings, **kwargs))

@@ -65,6 +65,6 @@ def cli(run: Run, src: str, dst: str, **settings: Any) -> None:
 
     See also: forward, angrec, fsc.
     """
-    from imagic4d_core.jobs.scheme.recon import recon
+    from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 
     run.report(recon(src, dst, **settings, **run.job_kwargs()))

@@ -6,7 +6,7 @@ import pytest
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import read_stack, write_stack
-from imagic4d_core.jobs.scheme.recon import recon
+from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.jobs.scheme.refine import refine
 from imagic4d_core.jobs.truth.compare import compare
 from imagic4d_core.jobs.truth.modelling import threed_test

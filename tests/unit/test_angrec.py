@@ -9,7 +9,7 @@ from imagic4d_core.geometry.euler import angular_distance, random_rotations
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
-from imagic4d_core.jobs.scheme.angrec import angrec, reconstitute
+from imagic4d_core.jobs.scheme.angrec.reconstitute import angrec, reconstitute
 from imagic4d_core.jobs.scheme.forward import forward
 from imagic4d_core.models import Model, project, volume
 from imagic4d_core.units import Frequency
@@ -178,7 +178,7 @@ def test_constant_images_do_no_harm(tmp_path):
 
 def test_directions_in_several_parts(tmp_path, monkeypatch):
     """More references than are held at a time: the same poses, and scores of mismatched directions as from all at once."""
-    from imagic4d_core.jobs.scheme import angrec_search as job
+    from imagic4d_core.jobs.scheme.angrec import search as job
 
     case(tmp_path, [model(1), model(2)], 24, sigma=0.5)
     settings = FINE | {"anchors": tmp_path / "v.hed", "score": "zscore"}

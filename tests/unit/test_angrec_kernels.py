@@ -157,7 +157,7 @@ def test_search_with_anchor_sections_ranks_as_sinogram_correlation(tmp_path):
     from imagic4d_core.geometry.poses import Poses
     from imagic4d_core.io.header import blank_headers
     from imagic4d_core.io.stack import open_stack, write_stack
-    from imagic4d_core.jobs.scheme.angrec_anchors import volumes_of_projections
+    from imagic4d_core.jobs.scheme.angrec.anchors import volumes_of_projections
 
     box, r_max, m = 28, 8, model(8)
     anchors = sphere.matrices(*sphere.directions(26.0, mirror=True))

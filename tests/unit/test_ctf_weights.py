@@ -9,8 +9,8 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, read_stack
 from imagic4d_core.jobs.images.ctf import ctf_correct
-from imagic4d_core.jobs.scheme.angrec import reconstitute
-from imagic4d_core.jobs.scheme.recon import recon
+from imagic4d_core.jobs.scheme.angrec.reconstitute import reconstitute
+from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.jobs.truth.modelling import threed_test
 from imagic4d_core.jobs.truth.simulate import simulate
 from imagic4d_core.units import Frequency

@@ -11,7 +11,7 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, write_stack
-from imagic4d_core.jobs.scheme.recon import recon
+from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.models import Model, project
 
 OFF = np.array([[3.0, -4.0, 2.0], [-1.0, 2.5, -5.0]])

@@ -13,7 +13,7 @@ from imagic4d_core.geometry.euler import angular_distance, random_rotations
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import rotations
 from imagic4d_core.io.stack import open_stack
-from imagic4d_core.jobs.scheme.startup import startup
+from imagic4d_core.jobs.scheme.angrec.common_lines import startup
 from imagic4d_core.jobs.truth.modelling import threed_test
 from imagic4d_core.jobs.truth.simulate import simulate
 from imagic4d_core.kernels.common_lines import SECTORS, score_poses

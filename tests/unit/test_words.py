@@ -28,7 +28,7 @@ def test_unknown_words(module, job, files, option):
 
 @pytest.mark.parametrize("option", ["mode", "score", "shift_search"])
 def test_unknown_words_of_angrec(option):
-    from imagic4d_core.jobs.scheme.angrec import reconstitute
+    from imagic4d_core.jobs.scheme.angrec.reconstitute import reconstitute
 
     with pytest.raises(UsageError, match=r"unknown .* 'nonsense': "):
         reconstitute("i.hed", anchors="v.hed", **{option: "nonsense"})

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import scratch_folder
 from imagic4d_core.io.stack import create_stack, open_stack
-from imagic4d_core.jobs.scheme.angrec import reconstitute
-from imagic4d_core.jobs.scheme.recon import recon
+from imagic4d_core.jobs.scheme.angrec.reconstitute import reconstitute
+from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pixels.spectra import random_phases
 from imagic4d_core.rng import rng_for
@@ -90,7 +90,7 @@ def chance(
     src : path
         Images with poses and memberships.
     increment, symmetry, max_shift, max_frequency, mask_radius, folds, weigh_ctf, amplitude_contrast, seed
-        As in `jobs.scheme.angrec` and `jobs.scheme.recon`.
+        As in `jobs.scheme.angrec.reconstitute` and `jobs.scheme.recon.reconstruct`.
     near : path, optional
         Intermediate files go beside it (default: beside `src`).
 

@@ -17,8 +17,8 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.images.prepare import prepare
 from imagic4d_core.jobs.runfolder import Iteration, Job, Plan, Step, epoch_now, shown_name
-from imagic4d_core.jobs.scheme.angrec import angrec
-from imagic4d_core.jobs.scheme.recon import recon
+from imagic4d_core.jobs.scheme.angrec.reconstitute import angrec
+from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.jobs.scheme.regroup import regroup
 from imagic4d_core.jobs.scheme.takeover import takeover
 from imagic4d_core.units import Frequency, as_fraction

@@ -99,7 +99,7 @@ def refine(
     invert, centre : bool
         See `jobs.images.prepare`.
     weigh_ctf, amplitude_contrast
-        See `jobs.scheme.recon` and `jobs.scheme.angrec`.
+        See `jobs.scheme.recon.reconstruct` and `jobs.scheme.angrec.reconstitute`.
     report : bool
         Write report.html and report.png.
     resume : bool

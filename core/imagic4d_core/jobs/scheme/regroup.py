@@ -19,8 +19,8 @@ from imagic4d_core.io.atomic import scratch_folder
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import check_output
-from imagic4d_core.jobs.scheme.angrec import reconstitute
-from imagic4d_core.jobs.scheme.recon import recon
+from imagic4d_core.jobs.scheme.angrec.reconstitute import reconstitute
+from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.rng import rng_for
 from imagic4d_core.units import Frequency
@@ -185,7 +185,7 @@ def regroup(
         3Ds are removed one by one until so many are left. Then those whose removal raises the cross-validated score go
         as well: they repeat others.
     increment, symmetry, max_shift, max_frequency, mask_radius, folds, weigh_ctf, amplitude_contrast, seed
-        As in `jobs.scheme.angrec` and `jobs.scheme.recon`.
+        As in `jobs.scheme.angrec.reconstitute` and `jobs.scheme.recon.reconstruct`.
     split : bool
         If fewer than `volumes` are left, try whether a 3D falls into two.
 

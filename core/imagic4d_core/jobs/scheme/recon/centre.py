@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.align.centre import centre_of_mass
-from imagic4d_core.jobs.scheme.recon_input import Work
-from imagic4d_core.jobs.scheme.recon_sums import volume_sums
+from imagic4d_core.jobs.scheme.recon.input import Work
+from imagic4d_core.jobs.scheme.recon.sums import volume_sums
 
 #: Low-pass of the volumes whose centre is sought, fraction of Nyquist; radius that counts, fraction of half the box.
 SMOOTH, RADIUS = 0.4, 0.9

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from imagic4d_core import fourier
 from imagic4d_core.ctf.parameters import with_white_noise
 from imagic4d_core.errors import InputError
-from imagic4d_core.jobs.scheme.recon_input import BLOCK, PART, Work
+from imagic4d_core.jobs.scheme.recon.input import BLOCK, PART, Work
 from imagic4d_core.parallel import map_blocks
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.fourier import Accumulator

@@ -1,7 +1,7 @@
 """Reconstruction of one or many 3Ds: a file of images with poses in, a file of volumes out.
 
-What is read is in `recon_input`, the sums over images in `recon_sums`, what is made of them in `recon_volumes`, and the
-comparison with the images in `recon_errors`.
+What is read is in `input`, the sums over images in `sums`, what is made of them in `volumes`, and the
+comparison with the images in `errors`.
 """
 
 import os
@@ -20,11 +20,11 @@ from imagic4d_core.geometry import symmetry as sym
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import StackWriter, create_stack, open_stack
 from imagic4d_core.io.writer import check_output, half_names
-from imagic4d_core.jobs.scheme.recon_centre import centre_3ds
-from imagic4d_core.jobs.scheme.recon_errors import ImageFiles, write_reprojections
-from imagic4d_core.jobs.scheme.recon_input import Inversion, Sets, Work, poses_for
-from imagic4d_core.jobs.scheme.recon_sums import volume_sums
-from imagic4d_core.jobs.scheme.recon_volumes import Finish, VolumeFiles, finish_volumes
+from imagic4d_core.jobs.scheme.recon.centre import centre_3ds
+from imagic4d_core.jobs.scheme.recon.errors import ImageFiles, write_reprojections
+from imagic4d_core.jobs.scheme.recon.input import Inversion, Sets, Work, poses_for
+from imagic4d_core.jobs.scheme.recon.sums import volume_sums
+from imagic4d_core.jobs.scheme.recon.volumes import Finish, VolumeFiles, finish_volumes
 from imagic4d_core.parallel import SERIAL, Comm, thread_count, warm_first
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.assignment import assign
@@ -153,7 +153,7 @@ def recon(
         `amplitude_contrast`: least squares, ``sum(C F) / sum(C^2)``. Without it they are taken as free of it.
     centre_3d : bool
         Reconstruct twice: the first time to find the centre of mass of each 3D, which is then laid into the centre of the box by
-        the shifts of its images, see `recon_centre`. `images_out` holds these shifts.
+        the shifts of its images, see `centre`. `images_out` holds these shifts.
     reprojections, errors : path, optional
         One image for each input image: re-projection looking like it (with its CTF, where that is weighed); input - scaled
         re-projection. ERR3D in the headers is the rms of that difference over the standard deviation of the input.

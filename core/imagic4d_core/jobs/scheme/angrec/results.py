@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from imagic4d_core.angrec.assign import Candidates, judge
 from imagic4d_core.geometry.euler import angular_distance
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.jobs.scheme.angrec_anchors import Anchors
-from imagic4d_core.jobs.scheme.angrec_images import Images
+from imagic4d_core.jobs.scheme.angrec.anchors import Anchors
+from imagic4d_core.jobs.scheme.angrec.images import Images
 
 
 @dataclass

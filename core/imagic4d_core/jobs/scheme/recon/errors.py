@@ -9,7 +9,7 @@ from imagic4d_core.ctf.parameters import DONE
 from imagic4d_core.ctf.transfer import apply_ctf
 from imagic4d_core.forward import Projector
 from imagic4d_core.io.stack import StackWriter
-from imagic4d_core.jobs.scheme.recon_input import BLOCK, PART, Work
+from imagic4d_core.jobs.scheme.recon.input import BLOCK, PART, Work
 from imagic4d_core.parallel import map_blocks
 
 

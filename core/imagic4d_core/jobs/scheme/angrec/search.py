@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from imagic4d_core.angrec.assign import Candidates, Choice, HalfPlane, crowding, refine_block, search_block
 from imagic4d_core.angrec.polar import PolarSampler
 from imagic4d_core.angrec.search import Bank, make_bank
-from imagic4d_core.jobs.scheme.angrec_anchors import Anchors
-from imagic4d_core.jobs.scheme.angrec_images import Images
+from imagic4d_core.jobs.scheme.angrec.anchors import Anchors
+from imagic4d_core.jobs.scheme.angrec.images import Images
 from imagic4d_core.parallel import Comm, map_blocks
 
 #: References (3Ds x directions) in memory at a time.

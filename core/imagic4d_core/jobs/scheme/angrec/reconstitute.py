@@ -1,8 +1,8 @@
 """Angular reconstitution with anchor sets: Euler angles, shifts and 3D membership into the headers of images.
 
 The densities are not touched: the output shares them with the input (hard link) and has new headers. Anchors are read in
-`angrec_anchors`, images in `angrec_images`; the search over both is in `angrec_search`, what follows from it in
-`angrec_results`.
+`anchors`, images in `images`; the search over both is in `search`, what follows from it in
+`results`.
 """
 
 import os
@@ -22,10 +22,10 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import check_output
-from imagic4d_core.jobs.scheme.angrec_anchors import read_anchors
-from imagic4d_core.jobs.scheme.angrec_images import MODES, Images, check_images
-from imagic4d_core.jobs.scheme.angrec_results import AngrecSummary, poses_of, summarise
-from imagic4d_core.jobs.scheme.angrec_search import Search, search_images
+from imagic4d_core.jobs.scheme.angrec.anchors import read_anchors
+from imagic4d_core.jobs.scheme.angrec.images import MODES, Images, check_images
+from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary, poses_of, summarise
+from imagic4d_core.jobs.scheme.angrec.search import Search, search_images
 from imagic4d_core.parallel import SERIAL, Comm, thread_count
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.rng import rng_for

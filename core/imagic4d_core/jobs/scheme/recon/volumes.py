@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import StackWriter
-from imagic4d_core.jobs.scheme.recon_input import Work
-from imagic4d_core.jobs.scheme.recon_sums import VolumeSums
+from imagic4d_core.jobs.scheme.recon.input import Work
+from imagic4d_core.jobs.scheme.recon.sums import VolumeSums
 from imagic4d_core.parallel import map_blocks
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.fourier import half_set_fsc, ssnr_from_fsc

@@ -10,7 +10,7 @@ from imagic4d_core.ctf.parameters import CtfParameters, stored_transfer, with_wh
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import Stack
-from imagic4d_core.jobs.scheme.angrec_anchors import Anchors
+from imagic4d_core.jobs.scheme.angrec.anchors import Anchors
 
 MODES = ("single", "own", "each-to-best")
 #: Images of one matrix product: part of the result's definition, as rounding follows the blocks.

@@ -1,0 +1,1 @@
+"""Reconstruction of one or many 3Ds from images with poses."""
