@@ -150,6 +150,10 @@ class SerialComm:
         """Receive an array of the shape and dtype of `like`."""
         raise RuntimeError("there is nobody to receive from")
 
+    def split(self, groups: int) -> "SerialComm":
+        """The communicator of this rank's group: rank r belongs to group ``r % groups``, which has at least one rank."""
+        return self
+
     def blocks(self, n: int, size: int) -> list[tuple[int, int]]:
         """This rank's blocks of ``0..n``.
 
@@ -221,6 +225,11 @@ class MpiComm(SerialComm):
         for a, b in zip(_chunks(src.reshape(-1)), _chunks(out.reshape(-1)), strict=True):
             self._comm.Reduce(a, b, root=root)
         return out
+
+    def split(self, groups: int) -> SerialComm:
+        if groups < 2:
+            return self
+        return MpiComm(self._comm.Split(self.rank % groups, self.rank))
 
     def send(self, array: NDArray, dest: int, tag: int = 0) -> None:
         for part in _chunks(np.ascontiguousarray(array).reshape(-1).view(np.uint8)):

@@ -40,6 +40,8 @@ class Candidates:
         Standard error of the pose in degrees (0 without local refinement).
     samples : float
         Independent Fourier samples behind a score.
+    first, second : ndarray, shape (n, k), float64
+        Scores over two disjoint halves of the samples, where they were asked for (`angrec.halves`); otherwise -inf.
     """
 
     score: F64
@@ -50,13 +52,18 @@ class Candidates:
     sd: F64
     error: F64
     samples: float
+    first: F64
+    second: F64
 
     @classmethod
     def empty(cls, n: int, k: int, samples: float = 1.0) -> "Candidates":
         """No candidate yet."""
         eye = np.broadcast_to(np.eye(3), (n, k, 3, 3)).copy()
         low = np.full((n, k), -np.inf)
-        return cls(low, low.copy(), eye, np.zeros((n, k, 2)), np.zeros((n, k)), np.zeros((n, k)), np.zeros((n, k)), samples)
+        zero = np.zeros((n, k))
+        return cls(
+            low, low.copy(), eye, np.zeros((n, k, 2)), zero, zero.copy(), zero.copy(), samples, low.copy(), low.copy()
+        )
 
 
 @dataclass

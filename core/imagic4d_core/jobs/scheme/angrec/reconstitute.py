@@ -99,6 +99,7 @@ def reconstitute(
     same_spectrum: bool = True,
     weigh_ctf: bool = False,
     amplitude_contrast: float = 0.1,
+    halves: bool = False,
     seed: int = 0,
     comm: Comm = SERIAL,
     threads: int | None = None,
@@ -147,6 +148,8 @@ def reconstitute(
     weigh_ctf : bool
         Compare images with sections as they look through the CTF in the headers (words 25 to 27, 101, 102; word 93 says what
         was corrected), with this `amplitude_contrast`.
+    halves : bool
+        Score over two disjoint halves of the Fourier samples, too (`Candidates.first`, `second`); needs `refine`.
     seed : int
         Of the noise, and of the turn of the grid of directions when there is noise.
 
@@ -184,7 +187,7 @@ def reconstitute(
             own_only=mode == "own", directions=_directions(increment, symmetry, seed, turn=noise > 0),
             sampler=PolarSampler(box, r_search, line_count(r_search, increment)), variants=variants, scan=scan,
             plane=HalfPlane.make(box, r_local) if refine else None, max_shift=most, object_radius=min(0.5, radius / box),
-            amplitude_filter=amplitude_filter, noise=noise, spread=spread, seed=seed,
+            amplitude_filter=amplitude_filter, noise=noise, spread=spread, seed=seed, halves=halves,
         )  # fmt: skip
         found, index = search_images(images, anchor_sets, search, comm, n_threads, progress)
         after = poses_of(found, index, images, anchor_sets, score)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.angrec.assign import Candidates, Choice, HalfPlane, crowding, refine_block, search_block
+from imagic4d_core.angrec.halves import half_scores
 from imagic4d_core.angrec.polar import PolarSampler
 from imagic4d_core.angrec.search import Bank, make_bank
 from imagic4d_core.jobs.scheme.angrec.anchors import Anchors
@@ -17,7 +18,7 @@ from imagic4d_core.parallel import Comm, map_blocks
 #: References (3Ds x directions) in memory at a time.
 BANK = 16384
 #: What travels between ranks, and is put together from parts of the directions.
-NAMES = ("score", "noisy", "matrix", "shift", "mean", "sd", "error")
+NAMES = ("score", "noisy", "matrix", "shift", "mean", "sd", "error", "first", "second")
 
 
 @dataclass
@@ -43,6 +44,8 @@ class Search:
     spread : float
         Handicap of crowded view directions, in the same unit.
     seed : int
+    halves : bool
+        Score the refined poses over two disjoint halves of the Fourier samples, too.
     """
 
     own_only: bool
@@ -57,6 +60,7 @@ class Search:
     noise: float
     spread: float
     seed: int
+    halves: bool = False
 
 
 @dataclass
@@ -157,6 +161,8 @@ def _search_block(
         refine_block(
             spectra, found, anchors.references, which, search.plane, ctf=transfer, start=start, max_shift=search.max_shift
         )
+        if search.halves:
+            found.first, found.second = half_scores(spectra, found, anchors.references, which, search.plane, transfer)
     return found
 
 

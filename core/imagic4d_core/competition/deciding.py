@@ -1,0 +1,161 @@
+"""From the table of all 3Ds of all starts to those that are kept, with the evidence for each."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagic4d_core.competition.agreement import Match, match, same_poses
+from imagic4d_core.competition.choice import Scores, choose, losses
+
+F64 = NDArray[np.float64]
+
+#: A 3D of another start is the same one: least Jaccard index of their images, least share of the common images with the same pose.
+JACCARD, POSED = 0.85, 0.9
+#: Two chosen 3Ds are one structure, in one pose or nearly: share of the images of both whose poses agree.
+ALIKE = 0.7
+#: A 3D is needed if the cross-validated score falls by so many standard errors without it.
+SURE = 3.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One of the chosen 3Ds.
+
+    Attributes
+    ----------
+    column : int
+        Of the table.
+    images : int
+        That prefer it.
+    loss, error : float
+        Fall of the cross-validated score without it, and its standard error.
+    again : tuple of int
+        Other runs that have it, too: the same images in the same poses.
+    best : Match
+        With the most similar 3D of another run.
+    """
+
+    column: int
+    images: int
+    loss: float
+    error: float
+    again: tuple[int, ...]
+    best: Match
+
+
+@dataclass
+class Decision:
+    """What is kept, and why.
+
+    Attributes
+    ----------
+    kept : list of Kept
+    membership : ndarray, shape (n,), int64
+        Index into `kept` of every image.
+    score, error : float
+        Mean cross-validated score of the images among those kept, and its standard error.
+    removed : list of (column, why)
+    """
+
+    kept: list[Kept]
+    membership: NDArray[np.int64]
+    score: float
+    error: float
+    removed: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def columns(self) -> list[int]:
+        """Columns of those kept."""
+        return [k.column for k in self.kept]
+
+
+def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group: F64 | None = None) -> Decision:
+    """Choose at most `count` 3Ds, without repeats.
+
+    Parameters
+    ----------
+    scores : Scores
+        Of n images in m 3Ds.
+    poses : ndarray, shape (n, m, 3, 3), float64
+        Pose of every image in every 3D.
+    run : ndarray, shape (m,), int64
+        The start that each 3D is from: images and poses agree by themselves inside one.
+    count : int
+    group : ndarray, shape (g, 3, 3), optional
+        Rotations of the point group of all 3Ds.
+
+    Returns
+    -------
+    Decision
+        Of two 3Ds that see one structure in the same poses both stay only if other starts divided the images between them in the
+        same way: a division of copies does not repeat. Others stay if the score falls clearly without them.
+    """
+    removed: list[tuple[int, str]] = []
+    chosen = choose(scores.whole, count)
+    while True:
+        membership = scores.whole[:, chosen].argmax(1)
+        again, best = _found_again(scores.whole, poses, run, chosen, membership, group)
+        loss, error = losses(scores, chosen)
+        gone = _superfluous(poses, chosen, membership, again, loss, error, group)
+        if gone is None:
+            break
+        removed.append((chosen[gone[0]], gone[1]))
+        chosen = choose(scores.whole, len(chosen) - 1)
+    kept = [
+        Kept(c, int((membership == j).sum()), float(loss[j]), float(error[j]), again[j], best[j]) for j, c in enumerate(chosen)
+    ]
+    crossed = scores.crossed(chosen)
+    return Decision(kept, membership, float(crossed.mean()), float(crossed.std() / np.sqrt(len(crossed))), removed)
+
+
+def _found_again(
+    table: F64, poses: F64, run: NDArray[np.int64], chosen: list[int], membership: NDArray[np.int64], group: F64 | None
+) -> tuple[list[tuple[int, ...]], list[Match]]:
+    """Other starts that have each chosen 3D: put in its place, one of theirs takes the same images in the same poses."""
+    again: list[tuple[int, ...]] = []
+    nearest: list[Match] = []
+    for j, c in enumerate(chosen):
+        mine = membership == j
+        rest = chosen[:j] + chosen[j + 1 :]
+        rival = table[:, rest].max(1) if rest else np.full(len(table), -np.inf)
+        found: list[int] = []
+        best = Match(0.0, 0.0)
+        for r in np.unique(run):
+            if r == run[c]:
+                continue
+            others = [int(m) for m in np.flatnonzero(run == r) if m not in chosen or m == c]
+            taken = [table[:, m] > rival for m in others]
+            jaccard = [float((mine & t).sum() / max(1, (mine | t).sum())) for t in taken]
+            if not jaccard or max(jaccard) < 0.3:
+                continue
+            at = int(np.argmax(jaccard))
+            m = match(mine, taken[at], poses[:, c], poses[:, others[at]], group)
+            if (m.jaccard * m.posed, m.jaccard) > (best.jaccard * best.posed, best.jaccard):
+                best = m
+            if m.jaccard >= JACCARD and m.posed >= POSED:
+                found.append(int(r))
+        again.append(tuple(found))
+        nearest.append(best)
+    return again, nearest
+
+
+def _superfluous(
+    poses: F64, chosen: list[int], membership: NDArray[np.int64], again: list[tuple[int, ...]], loss: F64, error: F64,
+    group: F64 | None,
+) -> tuple[int, str] | None:  # fmt: skip
+    """The chosen 3D that goes first, and why; None if all stay."""
+    if len(chosen) < 2:
+        return None
+    order = np.argsort(loss, kind="stable")
+    for j in order:
+        if loss[j] <= SURE * error[j]:
+            return int(j), f"the score changes by {-loss[j]:+.5f} without it, standard error {error[j]:.5f}"
+    for j in order:
+        for i in range(len(chosen)):
+            if i == j or (again[i] and again[j]):
+                continue
+            both = (membership == i) | (membership == j)
+            if same_poses(poses[both, chosen[i]], poses[both, chosen[j]], group) >= ALIKE:
+                return int(j), "it repeats another one: the same structure, and no other start divides the images like this"
+    return None
