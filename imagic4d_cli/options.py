@@ -106,6 +106,9 @@ pixel_size = option("--pixel-size", type=click.FloatRange(0, min_open=True), met
 size = option("--size", type=types.SIZES, default="64", metavar="L[,P[,Z]]", help="Box: lines, pixels, sections, or all alike.")
 number = option("--number", type=click.IntRange(1), metavar="N", help="How many to make.")
 volumes = option("--volumes", type=click.IntRange(1), metavar="K", help="Number of 3Ds.")
+volumes_or_auto = option(
+    "--volumes", type=types.COUNT_OR_AUTO, metavar="K|auto", help="Number of 3Ds, at most; auto: as many as are needed."
+)
 min_images = option("--min-images", type=click.IntRange(0), default=0, metavar="N", help="Leave out 3Ds of fewer images.")
 
 counted = option(

@@ -49,6 +49,9 @@ TABLE: dict[str, Entry] = {
         "The 4D scheme",
         "Merge 3Ds that say the same until --volumes are left, and split those that hold two.",
     ),
+    "pool": Entry(
+        _C + "pool:cli", "The 4D scheme", "Choose among the 3Ds of several runs those that together explain the images best."
+    ),
     "moves": Entry(_C + "moves:cli", "The 4D scheme", "Say how far two iterations differ, and whether that is convergence."),
     "chance": Entry(_C + "chance:cli", "The 4D scheme", "Judge whether poses and memberships are above chance."),
     "recon": Entry(

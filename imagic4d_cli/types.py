@@ -195,6 +195,22 @@ class Numbers(click.ParamType):
         return found
 
 
+class CountOrAuto(click.ParamType):
+    """A whole number from 1 on, or ``auto``, which is 0 for the job."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        text = str(value).strip()
+        if text.lower() == "auto":
+            return 0
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) < 1 << 31:
+            self.fail(f"{text!r} is neither a whole number from 1 on nor auto", param, ctx)
+        return int(text)
+
+
 class Fill(click.ParamType):
     """What fills in for pixels that are not there: ``edge``, ``mean`` or a number."""
 
@@ -228,3 +244,4 @@ SYMMETRY = Symmetry()
 SIZES = Sizes()
 NUMBERS = Numbers()
 FILL = Fill()
+COUNT_OR_AUTO = CountOrAuto()

@@ -32,6 +32,8 @@ class References:
         Spectra for `kernels.search.take_linear`.
     oversampling : float
         Cells per Fourier pixel.
+    spectrum : ndarray, shape (r_max + 2,), float64
+        Power by ring that all grids have (where they were given the same), or their mean.
     """
 
     box: int
@@ -40,6 +42,7 @@ class References:
     fold: NDArray[np.int64]
     grids: NDArray[np.complex64]
     oversampling: float
+    spectrum: NDArray[np.float64]
 
     def numbers(self) -> NDArray[np.int64]:
         """The 3D numbers present, ascending."""
@@ -73,6 +76,7 @@ def prepare_references(
     *,
     mask_radius: float | None = None,
     same_spectrum: bool = True,
+    spectrum: NDArray[np.float64] | None = None,
     threads: int = 1,
 ) -> References:
     """Mask volumes, give them their common mean spectrum and transform them.
@@ -87,6 +91,8 @@ def prepare_references(
         Soft spherical mask, pixels of the full box.
     same_spectrum : bool
         Scale every shell of every volume to the root mean square over all volumes.
+    spectrum : ndarray, shape (r_max + 2,), float64, optional
+        Scale to this instead (`References.spectrum` of others with which these are to be compared).
     threads : int
 
     Returns
@@ -116,11 +122,11 @@ def prepare_references(
         if not np.isfinite(p).all():  # a 3D of no images: it must not spoil the common spectrum
             g[:] = 0
             p[:] = 0
-    if same_spectrum and len(grids) > 1:
-        mean = powers.mean(0)
+    mean = powers.mean(0) if spectrum is None else spectrum
+    if same_spectrum and (len(grids) > 1 or spectrum is not None):
         ring = np.minimum(shells, r_max + 1)
         for g, p in zip(grids, powers, strict=True):
             scale = np.sqrt(mean / np.where(p > 0, p, 1.0)) * (p > 0)
             g *= scale.astype(np.float32)[ring]
     numbers, left_out = np.asarray(ref3d, np.int64), np.asarray(fold, np.int64)
-    return References(n, r_max, numbers, left_out, np.array(grids), m / small)
+    return References(n, r_max, numbers, left_out, np.array(grids), m / small, np.asarray(mean, np.float64))

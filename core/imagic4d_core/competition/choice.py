@@ -1,11 +1,11 @@
 """Choice among many 3Ds: those that together explain the images best.
 
-The table of scores (image x 3D) is all that is needed: the mean over images of the best score among the chosen is the objective of
-facility location, which is monotone and submodular, so a greedy choice comes within 1 - 1/e of the best (Nemhauser, Wolsey, Fisher,
-Math. Program. 14, 1978, 265), and exchanges improve it.
+The table of scores (image x 3D) is all that is needed: the mean over images of the best score among the chosen is the objective
+of facility location, which is monotone and submodular, so a greedy choice comes within 1 - 1/e of the best (Nemhauser, Wolsey,
+Fisher, Math. Program. 14, 1978, 265), and exchanges improve it.
 
-The largest of many scores is large by luck as well: two copies of one 3D explain noise better than one. Gains are therefore judged by
-a cross-validated score: one half of each image's Fourier samples says which 3D it prefers, the other half how well that fits.
+The largest of many scores is large by luck as well: two copies of one 3D explain noise better than one. Gains are therefore
+judged by a cross-validated score: one half of each image's Fourier samples says which 3D it prefers, the other half how well that fits.
 """
 
 from dataclasses import dataclass

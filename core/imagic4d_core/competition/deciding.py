@@ -10,7 +10,7 @@ from imagic4d_core.competition.choice import Scores, choose, losses
 
 F64 = NDArray[np.float64]
 
-#: A 3D of another start is the same one: least Jaccard index of their images, least share of the common images with the same pose.
+#: A 3D of another start is the same one: least Jaccard index of their images, least share of those in common with the same pose.
 JACCARD, POSED = 0.85, 0.9
 #: Two chosen 3Ds are one structure, in one pose or nearly: share of the images of both whose poses agree.
 ALIKE = 0.7
@@ -56,6 +56,9 @@ class Decision:
     score, error : float
         Mean cross-validated score of the images among those kept, and its standard error.
     removed : list of (column, why)
+    by_number : list of dict
+        Where their number was sought: ``volumes``, cross-validated ``score`` of so many, ``gain`` over one fewer and its standard
+        ``error``.
     """
 
     kept: list[Kept]
@@ -63,6 +66,7 @@ class Decision:
     score: float
     error: float
     removed: list[tuple[int, str]] = field(default_factory=list)
+    by_number: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def columns(self) -> list[int]:
@@ -159,3 +163,22 @@ def _superfluous(
             if same_poses(poses[both, chosen[i]], poses[both, chosen[j]], group) >= ALIKE:
                 return int(j), "it repeats another one: the same structure, and no other start divides the images like this"
     return None
+
+
+def decide_number(scores: Scores, poses: F64, run: NDArray[np.int64], most: int, group: F64 | None = None) -> Decision:
+    """As `decide`, with as many 3Ds as are needed, `most` at the most; `Decision.by_number` has the evidence.
+
+    The number is taken from what is left when all repeats, and all without which the cross-validated score falls by less than
+    `SURE` standard errors, are gone.
+    """
+    found = decide(scores, poses, run, min(most, scores.whole.shape[1]), group)
+    before: F64 | None = None
+    for k in range(1, min(most, scores.whole.shape[1]) + 1):
+        crossed = scores.crossed(choose(scores.whole, k))
+        gain = crossed - before if before is not None else crossed
+        found.by_number.append({
+            "volumes": k, "score": float(crossed.mean()), "gain": float(gain.mean()),
+            "error": float(gain.std() / np.sqrt(len(gain))),
+        })  # fmt: skip
+        before = crossed
+    return found

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputError
 from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, relaxed, sync_file
@@ -47,21 +47,31 @@ class Job:
     flags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class Step:
+class Step(Protocol):
     """One call of a job, which is one command of a script."""
+
+    def run(self, folder: Path, *, comm: Comm, threads: int | None) -> Any:
+        """Call the job; file names are relative to `folder`."""
+
+    def command(self) -> str:
+        """The command line that does the same."""
+
+
+@dataclass
+class JobStep:
+    """A step by the name of its job's parameters."""
 
     job: Job
     options: dict[str, Any]
 
-    def run(self, folder: Path, **common: Any) -> Any:
+    def run(self, folder: Path, *, comm: Comm, threads: int | None) -> Any:
         """Call the job; file names are relative to `folder`."""
         options = {
             k: os.path.join(folder, v) if k in self.job.files and v is not None and not os.path.isabs(v) else v
             for k, v in self.options.items()
         }
         first = [options.pop(name) for name in self.job.positional]
-        return self.job.call(*first, overwrite=True, **options, **common)
+        return self.job.call(*first, overwrite=True, **options, comm=comm, threads=threads)
 
     def command(self) -> str:
         """The command line that does the same."""
@@ -85,7 +95,7 @@ class Iteration:
 
     name: str
     stage: str
-    steps: list[Step]
+    steps: Sequence[Step]
     facts: dict[str, Any] = field(default_factory=dict)
     after: str | None = None
 

@@ -28,7 +28,7 @@ from imagic4d_core.jobs.images.norm_variance import norm_variance
 from imagic4d_core.jobs.msa.classify import msa_classify
 from imagic4d_core.jobs.msa.run import msa_run
 from imagic4d_core.jobs.msa.sum import msa_sum
-from imagic4d_core.jobs.runfolder import Iteration, Job, Step
+from imagic4d_core.jobs.runfolder import Iteration, Job, JobStep, Step
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.scores import adjusted_rand_index
 from imagic4d_core.units import Frequency
@@ -192,10 +192,10 @@ def plan(s: Settings) -> runfolder.Plan:
     source = s.images
     first: list[Step] = []
     if s.correct_ctf:
-        first.append(Step(JOBS["ctf"], {"src": source, "dst": "work/originalf.hed"}))
+        first.append(JobStep(JOBS["ctf"], {"src": source, "dst": "work/originalf.hed"}))
         source = "work/originalf.hed"
-    first.append(Step(JOBS["norm"], {"src": source, "dst": "work/original.hed", "sigma": 1.0}))
-    first.append(Step(JOBS["center"], {"src": "work/original.hed", "dst": "work/start.hed", "max_shift": s.max_shift}))
+    first.append(JobStep(JOBS["norm"], {"src": source, "dst": "work/original.hed", "sigma": 1.0}))
+    first.append(JobStep(JOBS["center"], {"src": "work/original.hed", "dst": "work/start.hed", "max_shift": s.max_shift}))
     last = ""
     for i in range(s.iterations):
         name = f"i{i:03d}"
@@ -208,30 +208,30 @@ def plan(s: Settings) -> runfolder.Plan:
             how |= {"run_shift": NEAR if i > WIDE and s.max_shift > 0 else None, "too_far": "limit"}
             how |= {"increment": TURNS[0] if i <= COARSE else TURNS[1]}
             how |= {"mirror": s.mirror, "max_frequency": LOW if i <= COARSE else HIGH, "seed": s.seed * 1009 + i}
-            steps.append(Step(JOBS["mra"], how))
+            steps.append(JobStep(JOBS["mra"], how))
         steps += [
-            Step(
+            JobStep(
                 JOBS["msa"],
                 {
                     "src": aligned, "root": f"work/{name}e", "out": f"work/{name}c.hed", "eigenimages": s.factors,
                     "metric": "euclidean", "mask_radius": s.mask_radius,
                 },
             ),
-            Step(
+            JobStep(
                 JOBS["classify"],
                 {
                     "src": f"work/{name}c.hed", "root": f"work/{name}", "classes": (s.classes,), "factors": s.factors,
                     "ignore": s.ignore, "images_out": f"work/{name}.hed",
                 },
             ),
-            Step(
+            JobStep(
                 JOBS["sum"],
                 {
                     "src": f"work/{name}.hed", "classes": f"work/{name}.cls", "dst": f"work/{name}s.hed",
                     "ignore_worst": s.ignore_worst,
                 },
             ),
-            Step(JOBS["center"], {"src": f"work/{name}s.hed", "dst": f"work/{name}m.hed", "max_shift": 0.1}),
+            JobStep(JOBS["center"], {"src": f"work/{name}s.hed", "dst": f"work/{name}m.hed", "max_shift": 0.1}),
         ]  # fmt: skip
         stable = yield Iteration(name, "classify" if not i else "align", steps, {}, last or None)
         if stable:

@@ -108,7 +108,7 @@ def excopy(
         kind = unit if unit == "volumes" or not whole.layout.is_volumes else "sections"
         index = _candidates(whole, loc or inner, plt, kind)
         if where is not None:
-            index = index[_fulfil(whole, index, where)]
+            index = index[fulfil(whole, index, where)]
         index = order.of_parity(index, parity)
         candidates = len(index)
         index = _ordered(whole, index, operation, by, down, seed)
@@ -166,7 +166,8 @@ def headers_of(stack: Stack, index: NDArray[np.intp]) -> NDArray:
     return Stack(stack.reader, index * stack.sections, True).headers()
 
 
-def _fulfil(stack: Stack, index: NDArray[np.intp], where: str) -> NDArray[np.bool_]:
+def fulfil(stack: Stack, index: NDArray[np.intp], where: str) -> NDArray[np.bool_]:
+    """Which of some objects (0-based) fulfil a condition on their header words (UsageError, InputError: it is none)."""
     condition = Expression.parse(where, expression_names())
     out = np.empty(len(index), bool)
     for start in range(0, len(index), _HEADERS):

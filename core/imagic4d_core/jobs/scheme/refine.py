@@ -1,4 +1,4 @@
-"""The 4D scheme to convergence: runs the plan of `jobs.scheme.plan`, keeps a journal, goes on where it was stopped."""
+"""The 4D scheme to convergence: starts, pool and polish in a folder that keeps a journal and goes on where it was stopped."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +7,16 @@ from typing import Any
 
 from imagic4d_core.io.atomic import relaxed
 from imagic4d_core.jobs import runfolder
+from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.runfolder import Iteration
+from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary
 from imagic4d_core.jobs.scheme.chance import Chance, chance
 from imagic4d_core.jobs.scheme.moves import moves
-from imagic4d_core.jobs.scheme.plan import SHELLS, Settings, common_options, finish, frequency_of, plan, script, seed_of, settings
-from imagic4d_core.jobs.scheme.summary import summarise
+from imagic4d_core.jobs.scheme.plan import SHELLS, Settings, finish, finish_start, frequency_of, plan, prepared, seed_of, settings
+from imagic4d_core.jobs.scheme.recon.reconstruct import Recon
+from imagic4d_core.jobs.scheme.script import script
+from imagic4d_core.jobs.scheme.starts import Started, anneal, run_starts, take_prepared
+from imagic4d_core.jobs.scheme.summary import describe_start, summarise
 from imagic4d_core.parallel import SERIAL, Comm
 
 __all__ = ["Refined", "refine", "script", "settings"]
@@ -31,13 +36,17 @@ class Refined:
     def lines(self) -> list[str]:
         """For people."""
         d = self.document
+        if d["stopped_after"]:
+            rows = [f"  3D {v['number']}: {v['images']} images" for v in d["volumes"]]
+            return [f"{self.rundir}: {d['images']} images, {len(rows)} 3Ds, stopped after {d['stopped_after']}", *rows]
         out = [f"{self.rundir}: {d['images']} images, {len(d['volumes'])} 3Ds after {d['iterations']} iterations"]
         for v in d["volumes"]:
             res = f", {v['resolution_half_bit_A']:.1f} A" if v["resolution_half_bit_A"] else ""
             out.append(
-                f"  3D {v['number']}: {v['images']} images ({100 * v['fraction']:.1f} %), "
-                f"half-bit at {v['half_bit']:.2f} Nyquist{res}, mean correlation {v['ccc']:.3f}, confidence {v['confidence']:.2f}"
+                f"  3D {v['number']}: {v['verdict']}; {v['images']} images ({100 * v['fraction']:.1f} %), "
+                f"half-bit at {v['half_bit']:.2f} Nyquist{res}, mean correlation {v['ccc']:.3f}"
             )
+            out.append(f"    {v['why']}")
         out.append("converged" if d["converged"] else "stopped at the last iteration, not converged")
         return [*out, d["statement"]]
 
@@ -50,6 +59,10 @@ def refine(
     iterations: int = 30,
     symmetry: str = "C1",
     start: str = "random",
+    starts: int = 0,
+    stop_after: str = "",
+    as_prepared: bool = False,
+    where: str | None = None,
     min_images: int = 0,
     max_resolution: str | None = None,
     mask_radius: float | None = None,
@@ -77,13 +90,21 @@ def refine(
     rundir : path
         Folder of the run, made new.
     volumes : int
-        3Ds wanted.
+        3Ds wanted, at most; 0: as many as are found to be needed.
     iterations : int
         Most iterations in all.
     symmetry : str
         Point group of all 3Ds.
     start : {"random", "header"} or path
         Random memberships and angles; those in the headers; or 3Ds to start from.
+    starts : int
+        Random starts; 0: two, and more as long as they do not agree.
+    stop_after : {"", "anneal"}
+        "anneal": one start, for `pool`.
+    as_prepared : bool
+        The images come from `prepare`: densities and shifts are taken as they are.
+    where : str, optional
+        Only images whose header words fulfil this take part.
     min_images : int
         3Ds of fewer images are killed (0: a 25th of an equal share, at least 4).
     max_resolution : str, optional
@@ -114,20 +135,19 @@ def refine(
 
     def given() -> Settings:
         return settings(
-            src, volumes=volumes, iterations=iterations, symmetry=symmetry, start=start, min_images=min_images,
+            src, volumes=volumes, iterations=iterations, symmetry=symmetry, start=start, starts=starts, stop_after=stop_after,
+            as_prepared=as_prepared, where=where, min_images=min_images,
             max_resolution=max_resolution, mask_radius=mask_radius, max_shift=max_shift, leave_out=leave_out, over=over,
             invert=invert, centre=centre, weigh_ctf=weigh_ctf, amplitude_contrast=amplitude_contrast, seed=seed,
         )  # fmt: skip
 
     s = runfolder.opened(folder, comm, resume, Settings, given, overwrite, "refine", src)
     with runfolder.at_epoch(s.epoch), runfolder.removed_if_useless(folder, resume):
-        return _run(s, folder, comm, threads, progress, report)
+        return _run(s, folder, Context(comm, threads, True, progress), report)
 
 
-def _run(
-    s: Settings, folder: Path, comm: Comm, threads: int | None, progress: Callable[[int, int], None] | None, pictures: bool
-) -> Refined:
-    common: dict[str, Any] = {"comm": comm, "threads": threads}
+def _run(s: Settings, folder: Path, context: Context, pictures: bool) -> Refined:
+    comm = context.comm
 
     def entry(it: Iteration, results: list[Any], journal: list[dict[str, Any]]) -> dict[str, Any]:
         line = _entry(it, results, len(journal))
@@ -136,16 +156,33 @@ def _run(
             line["converged"] = moves(f"{a}.hed", f"{b}.hed", halves_before=f"{a}h.hed", halves_after=f"{b}h.hed").converged
         return line
 
+    started: Started | None = None
+    if not runfolder.read_journal(folder):
+        if s.as_prepared:
+            take_prepared(s, folder, context)
+        elif s.start == "random":
+            prepared(s).run(folder, **context.parallel)
+    if s.stop_after:
+        anneal(s, folder, context, entry)
+        for step in finish_start(s):
+            step.run(folder, **context.parallel)
+        return Refined(str(folder), comm.bcast(describe_start(s, folder) if comm.rank == 0 else None))
+    if s.start == "random":
+        with relaxed():
+            started = run_starts(s, folder, context, entry)
     journal, last, converged = runfolder.loop(
-        plan(s), folder, entry=entry, keep=["prepared"], total=s.iterations + 3, progress=progress, **common
-    )
+        plan(s), folder, entry=entry, keep=["prepared", "pool", "i000a"], total=s.iterations + 3, progress=context.progress,
+        **context.parallel,
+    )  # fmt: skip
     for step in finish(s, last):
-        step.run(folder, **common)
+        step.run(folder, **context.parallel)
     with relaxed():
-        verdict = _judge(s, folder, common)
+        verdict = _judge(s, folder, context)
     document = None
     if comm.rank == 0:
-        document = summarise(s, folder, journal, converged, verdict)
+        document = summarise(s, folder, journal, converged, verdict, started)
+        if started is not None:
+            runfolder.clean(folder, keep={"prepared", "final", last, "pool"})
     if pictures:
         from imagic4d_core.jobs.report.reporting import report
 
@@ -153,28 +190,24 @@ def _run(
     return Refined(str(folder), comm.bcast(document))
 
 
-def _judge(s: Settings, folder: Path, common: dict[str, Any]) -> Chance:
+def _judge(s: Settings, folder: Path, context: Context) -> Chance:
     return chance(
-        str(folder / "work/final.hed"), **common_options(s), max_shift=s.max_shift,
-        max_frequency=frequency_of(SHELLS[1], s.box), seed=seed_of(s, 1), near=str(folder / "work/chance"), **common,
+        str(folder / "work/final.hed"), **s.common, max_shift=s.max_shift, max_frequency=frequency_of(SHELLS[1], s.box),
+        seed=seed_of(s, 1), near=str(folder / "work/chance"), **context.parallel,
     )  # fmt: skip
 
 
 def _entry(it: Iteration, results: list[Any], number: int) -> dict[str, Any]:
     """The journal's line of an iteration."""
-    made = results[-1]
-    found = next((r for r in results if hasattr(r, "euler_change")), None)
-    grouped = next((r for r in results if hasattr(r, "events")), None)
-    events = [{"iteration": number, **e} for e in grouped.events] if grouped is not None else []
+    made = next(r for r in results if isinstance(r, Recon))
+    found = next((r for r in results if isinstance(r, AngrecSummary)), None)
     gone = [int(k) for k, new in made.renumbered.items() if not new]
-    if gone:
-        events.append({"iteration": number, "what": "kill", "from": gone, "to": [], "why": "too few images"})
+    kills = [{"iteration": number, "what": "kill", "from": gone, "to": [], "why": "too few images"}] if gone else []
     half = made.box / 2
     return {
         "iteration": number, "name": it.name, "stage": it.stage, "max_frequency": round(it.facts.get("shells", 0) / half, 4),
         "increment": it.facts.get("increment", 0), "noise": it.facts.get("noise", 0), "sizes": made.sizes,
         "moved": found.moved if found else (1.0 if it.stage == "start" else 0.0),
-        "euler_change": found.euler_change if found else 0.0,
-        "score": found.score if found else (grouped.score_after if grouped else 0.0),
-        "fsc05": [next((i for i, f in enumerate(c) if f < 0.5), len(c)) / half for c in made.fsc], "events": events,
+        "euler_change": found.euler_change if found else 0.0, "score": found.score if found else 0.0,
+        "fsc05": [next((i for i, f in enumerate(c) if f < 0.5), len(c)) / half for c in made.fsc], "events": kills,
     }  # fmt: skip

@@ -7,14 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core import __version__
+from imagic4d_core.competition.agreement import match
+from imagic4d_core.competition.verdict import Evidence, judged, statement
 from imagic4d_core.fsc import shell_curves
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.geometry.symmetry import order
+from imagic4d_core.geometry.symmetry import order, rotations
 from imagic4d_core.io.atomic import atomic_write_json
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import half_names
 from imagic4d_core.jobs.scheme.chance import Chance
 from imagic4d_core.jobs.scheme.plan import Settings
+from imagic4d_core.jobs.scheme.starts import Started
 from imagic4d_core.volalign import align_volumes, apply_alignment
 
 #: Two 3Ds are laid on each other only if the images of one prefer it to the other by less than this (standard deviations).
@@ -53,8 +56,16 @@ def duplicates(folder: Path, poses: Poses, curves: list[NDArray[np.float64]]) ->
     return found
 
 
-def summarise(s: Settings, folder: Path, journal: list[dict[str, Any]], converged: bool, verdict: Chance) -> dict[str, Any]:
-    """Write summary.json and fsc.json."""
+def summarise(
+    s: Settings, folder: Path, journal: list[dict[str, Any]], converged: bool, verdict: Chance, started: Started | None
+) -> dict[str, Any]:
+    """Write summary.json and fsc.json.
+
+    Parameters
+    ----------
+    started : Started or None
+        What came of the starts, of a run that had some.
+    """
     with open_stack(folder / "images.hed") as images:
         headers = images.headers()
     poses = Poses.from_headers(headers)
@@ -83,17 +94,77 @@ def summarise(s: Settings, folder: Path, journal: list[dict[str, Any]], converge
     same = duplicates(folder, poses, [np.asarray(c["fsc"]) for c in curves])
     for row in rows:
         row["duplicate_of"] = same.get(row["number"])
+    evidence = _evidence(s, poses, started, verdict, rows)
+    for row, found in zip(rows, evidence, strict=True):
+        row["verdict"], row["why"] = judged(found)
+        row["evidence"] = found.as_dict()
     shown = s.shown()
     document = {
         "schema": 1, "version": __version__, "input": shown["images"], "images": s.count, "box": s.box,
         "pixel_size": s.pixel_size, "seed": s.seed,
-        "iterations": len(journal), "converged": converged, "statement": verdict.statement,
+        "iterations": len(journal), "converged": converged, "stopped_after": "",
+        "statement": statement([row["verdict"] for row in rows]), "verdicts": [row["verdict"] for row in rows],
+        "starts": started.rounds if started else [], "by_number": started.decision.by_number if started else [],
         "membership_above_chance": verdict.membership_above_chance, "fsc_above_chance": verdict.fsc_above_chance,
-        "null": verdict.as_dict(), "volumes": rows, "events": [e for entry in journal for e in entry["events"]],
+        "null": verdict.as_dict(), "volumes": rows,
+        "events": [*_removals(started), *(e for entry in journal for e in entry["events"])],
         "settings": shown,
     }  # fmt: skip
     atomic_write_json(folder / "fsc.json", {
         "schema": 1, "pixel_size": s.pixel_size, "independent": False, "volumes": curves,
     }, overwrite=True)  # fmt: skip
+    atomic_write_json(folder / "summary.json", document, overwrite=True)
+    return document
+
+
+def _removals(started: Started | None) -> list[dict[str, Any]]:
+    """3Ds of the pool that were not kept, as events."""
+    if started is None:
+        return []
+    out = []
+    for column, why in started.decision.removed:
+        run, k = started.pool.place(column)
+        out.append({"iteration": 0, "what": "leave out", "from": [f"{run.name}:{k + 1}"], "to": [], "why": why})
+    return out
+
+
+def _evidence(
+    s: Settings, poses: Poses, started: Started | None, verdict: Chance, rows: list[dict[str, Any]]
+) -> list[Evidence]:
+    """What speaks for each 3D, and against it."""
+    runs = len(started.pool.runs) if started else 1
+    group = rotations(s.symmetry)
+    out = []
+    for row in rows:
+        again, kept = 0, 0.0
+        jaccard, posed = 0.0, 0.0
+        if started is not None:
+            # the 3D of the pool that this one was polished from
+            mine = (poses.ref3d == row["number"])[started.pool.active]
+            counts = np.bincount(started.decision.membership[mine], minlength=len(started.decision.kept))
+            j = int(counts.argmax())
+            k = started.decision.kept[j]
+            run, column = started.pool.place(k.column)
+            m = match(
+                mine, started.decision.membership == j, poses.matrices()[started.pool.active], run.matrix[:, column], group
+            )
+            again, kept, jaccard, posed = len(k.again), m.jaccard * m.posed, k.best.jaccard, k.best.posed
+        out.append(Evidence(
+            runs=runs, again=again, jaccard=jaccard, posed=posed, stayed=kept, effect=verdict.effect,
+            above_chance=verdict.fsc_above_chance, poor=row["poor"], images=row["images"], duplicate_of=row["duplicate_of"],
+        ))  # fmt: skip
+    return out
+
+
+def describe_start(s: Settings, folder: Path) -> dict[str, Any]:
+    """Write summary.json of a run that stopped after annealing."""
+    with open_stack(folder / "images.hed") as images:
+        poses = Poses.from_headers(images.headers())
+    numbers = np.unique(poses.ref3d[poses.ref3d > 0])
+    document = {
+        "schema": 1, "version": __version__, "input": s.shown()["images"], "images": s.count, "box": s.box, "seed": s.seed,
+        "stopped_after": s.stop_after, "volumes": [{"number": int(k), "images": int((poses.ref3d == k).sum())} for k in numbers],
+        "settings": s.shown(),
+    }  # fmt: skip
     atomic_write_json(folder / "summary.json", document, overwrite=True)
     return document

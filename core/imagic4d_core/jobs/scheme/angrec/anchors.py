@@ -59,8 +59,9 @@ class Anchors:
 
 
 def read_anchors(
-    path: str, images: Stack, r_max: int, *, mask_radius: float, symmetry: str, same_spectrum: bool, threads: int
-) -> Anchors:
+    path: str, images: Stack, r_max: int, *, mask_radius: float, symmetry: str, same_spectrum: bool,
+    spectrum: NDArray[np.float64] | None = None, threads: int,
+) -> Anchors:  # fmt: skip
     """Read anchors that are to be compared with images up to `r_max` Fourier pixels.
 
     Parameters
@@ -71,6 +72,8 @@ def read_anchors(
         Point group of the 3Ds.
     same_spectrum : bool
         Give all 3Ds the same radial spectrum.
+    spectrum : ndarray, shape (r_max + 2,), float64, optional
+        This one, see `angrec.references.prepare_references`.
 
     Raises
     ------
@@ -91,8 +94,9 @@ def read_anchors(
         else:
             volumes, ref3d, fold = volumes_of_projections(stack, poses, r_max, symmetry)
     references = prepare_references(
-        volumes, ref3d, fold, r_max, mask_radius=mask_radius, same_spectrum=same_spectrum, threads=threads
-    )
+        volumes, ref3d, fold, r_max, mask_radius=mask_radius, same_spectrum=same_spectrum, spectrum=spectrum,
+        threads=threads,
+    )  # fmt: skip
     return Anchors(path, references, int(poses.folds.max(initial=0)) if fold.any() else 0, int(poses.foldseed.max(initial=0)))
 
 

@@ -100,6 +100,7 @@ def reconstitute(
     weigh_ctf: bool = False,
     amplitude_contrast: float = 0.1,
     halves: bool = False,
+    spectrum: NDArray[np.float64] | None = None,
     seed: int = 0,
     comm: Comm = SERIAL,
     threads: int | None = None,
@@ -150,6 +151,8 @@ def reconstitute(
         was corrected), with this `amplitude_contrast`.
     halves : bool
         Score over two disjoint halves of the Fourier samples, too (`Candidates.first`, `second`); needs `refine`.
+    spectrum : ndarray, shape (r + 2,), float64, optional
+        Radial power that all 3Ds are given (`AngrecSummary.spectrum` of another call), so that scores of several calls compare.
     seed : int
         Of the noise, and of the turn of the grid of directions when there is noise.
 
@@ -178,8 +181,9 @@ def reconstitute(
         r_max = max(r_search, r_local)
         radius = in_pixels(0.85 if mask_radius is None else mask_radius, box)
         anchor_sets = read_anchors(
-            anchors, stack, r_max, mask_radius=radius, symmetry=symmetry, same_spectrum=same_spectrum, threads=n_threads
-        )
+            anchors, stack, r_max, mask_radius=radius, symmetry=symmetry, same_spectrum=same_spectrum,
+            spectrum=spectrum, threads=n_threads,
+        )  # fmt: skip
         images = Images.read(stack, anchor_sets, mode, amplitude_contrast if weigh_ctf else None)
         most = in_pixels(0.2 if max_shift is None else max_shift, box)
         variants, scan = _trial_shifts(shift_search, min(shift_range, most), box, r_search)
@@ -193,7 +197,7 @@ def reconstitute(
         after = poses_of(found, index, images, anchor_sets, score)
     summary = summarise(
         images, after, index, anchor_sets.numbers, directions=len(search.directions), increment=increment,
-        max_frequency=r_max / (box / 2),
+        max_frequency=r_max / (box / 2), spectrum=anchor_sets.references.spectrum,
     )  # fmt: skip
     return summary, after, found
 

@@ -29,10 +29,11 @@ class AngrecSummary:
     max_frequency: float
     scores_3d: list[float] = field(default_factory=list)
     output: str = ""
+    spectrum: NDArray[np.float64] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        return self.__dict__.copy()
+        return {k: v for k, v in self.__dict__.items() if k != "spectrum"}
 
     def lines(self) -> list[str]:
         """For people."""
@@ -50,7 +51,7 @@ class AngrecSummary:
 
 def summarise(
     images: Images, after: Poses, index: NDArray[np.int64], numbers: NDArray[np.int64], *, directions: int, increment: float,
-    max_frequency: float,
+    max_frequency: float, spectrum: NDArray[np.float64] | None = None,
 ) -> AngrecSummary:  # fmt: skip
     """Summary of the images that took part (`index`)."""
     before = images.poses
@@ -66,6 +67,7 @@ def summarise(
         moved=float((after.ref3d != before.ref3d)[index].mean()),
         euler_change=float(np.median(turned)), score=float(after.ccc3d[index].mean()), scores_3d=means(after.ccc3d),
         confidence=means(after.confidence), directions=directions, increment=increment, max_frequency=max_frequency,
+        spectrum=spectrum,
     )  # fmt: skip
 
 

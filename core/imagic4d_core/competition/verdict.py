@@ -1,0 +1,87 @@
+"""What may be believed of a 3D: a word from evidence that a wrong 3D does not have."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+#: Other starts that must have found a 3D before it is called right; and how much of its images and poses must have outlived
+#: the polishing (Jaccard index times share of the poses that stayed).
+AGAIN, STAYED = 1, 0.7
+#: A 3D that another start has about in the same images (Jaccard), but not surely, is reproduced in part.
+NEARLY = 0.6
+
+WORDS = ("right", "reproduced", "not reproduced", "repeats another", "poor", "noise")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a 3D, and against it.
+
+    Attributes
+    ----------
+    runs : int
+        Runs that were pooled; 1: there was no other to compare with.
+    again : int
+        Others that found it: the same images in the same poses.
+    jaccard, posed : float
+        The most similar 3D of another run: images in common, and the share of these in the same pose.
+    stayed : float
+        What of its images and poses is as it was when the starts were compared.
+    effect : float
+        Of the chance test.
+    above_chance : bool
+        Images fit the 3Ds better than random phases.
+    poor : bool
+        Half sets agree over fewer than 3 Fourier pixels.
+    images : int
+    duplicate_of : int or None
+    """
+
+    runs: int
+    again: int
+    jaccard: float
+    posed: float
+    stayed: float
+    effect: float
+    above_chance: bool
+    poor: bool
+    images: int
+    duplicate_of: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def judged(e: Evidence) -> tuple[str, str]:
+    """The word for a 3D, and why, for people."""
+    if not e.above_chance:
+        return "noise", f"its images fit it hardly better than random phases (effect {e.effect:.1f}): nothing is claimed"
+    if e.poor:
+        return "poor", "its half sets agree over fewer than 3 Fourier pixels"
+    if e.duplicate_of is not None:
+        return "repeats another", f"it is the same as 3D {e.duplicate_of} as far as it is resolved: ask for fewer"
+    if e.runs < 2:
+        return "not reproduced", "only one run: other starts are needed to say more (--start random, or im4d compare of two runs)"
+    common = f"{100 * e.jaccard:.0f} % of the images in common, {100 * e.posed:.0f} % of these in the same pose"
+    if e.again >= AGAIN and e.stayed >= STAYED:
+        return "right", f"found again by {e.again} of {e.runs - 1} other runs ({common})"
+    if e.again >= AGAIN:
+        return "reproduced", f"found again by {e.again} of {e.runs - 1} other runs, but its images or poses changed in polishing"
+    return "not reproduced", f"no other of {e.runs} runs found it (nearest: {common}): do not believe it yet"
+
+
+def statement(words: Sequence[str]) -> str:
+    """The last line of a run: how many 3Ds deserve belief, and what to do next."""
+    right = sum(w == "right" for w in words)
+    if not words or all(w == "noise" for w in words):
+        return "Nothing is claimed: the 3Ds are not above chance. Look at the images, and at their number and scale."
+    if right == len(words):
+        return (
+            (f"All {right} 3Ds were" if right > 1 else "The 3D was") + " found again by independent starts. Compare images with "
+            "re-projections by eye before you use it."
+        )
+    return (
+        f"{right} of {len(words)} 3Ds were found again by independent starts and may be believed; the others not yet. Try more "
+        "starts (--starts 12), another number of 3Ds, or images that are no particles left out."
+    )

@@ -1,0 +1,170 @@
+"""Many starts: annealed from other random numbers each, pooled, and the 3Ds in doubt solved again from their own images alone.
+
+In rounds: two starts; then, as long as not every 3D kept was found by another run, two more of them, and every 3D kept as two
+from its images alone, which repairs wrong 3Ds and takes mixtures apart. What a run does depends on the results of the rounds
+before, and on nothing else: any number of ranks gives the same bytes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagic4d_core.competition.deciding import Decision
+from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.stack import open_stack
+from imagic4d_core.jobs import runfolder
+from imagic4d_core.jobs.context import Context
+from imagic4d_core.jobs.files.selecting import fulfil
+from imagic4d_core.jobs.runfolder import Iteration
+from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan
+from imagic4d_core.jobs.scheme.pool import Pool, PoolOptions
+
+#: Starts of each round, and the most there are where their number is not given.
+EACH, MOST = 2, 8
+#: A 3D is solved again as so many.
+PARTS = 2
+
+Entry = Callable[[Iteration, list[Any], list[dict[str, Any]]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run from random angles: its folder's name, and what it is."""
+
+    name: str
+    settings: Settings
+
+
+@dataclass
+class Started:
+    """What came of the starts: the pool, those kept of it, and how each round went."""
+
+    pool: Pool
+    decision: Decision
+    rounds: list[dict[str, Any]]
+
+
+def pool_options(s: Settings) -> PoolOptions:
+    """How the 3Ds of the starts of a run are compared."""
+    return PoolOptions(symmetry=s.symmetry, max_shift=s.max_shift, mask_radius=s.mask_radius, **s.contrast)
+
+
+def start_tasks(s: Settings, number: int) -> list[Task]:
+    """The starts of a round (from 1)."""
+    done = EACH * (number - 1)
+    most = s.starts or MOST
+    return [
+        Task(f"{number}-start{i + 1}", replace(s, images="", as_prepared=True, seed=(s.seed * 7919 + i + 1) % (1 << 31), starts=1,
+                                               stop_after="anneal"))
+        for i in range(done, min(most, done + EACH))
+    ]  # fmt: skip
+
+
+def again_tasks(s: Settings, number: int, decision: Decision) -> list[Task]:
+    """Every 3D kept, from its images alone, as `PARTS`."""
+    out = []
+    for j, kept in enumerate(decision.kept):
+        if kept.images < 2 * FEWEST * PARTS:
+            continue
+        seed = (s.seed * 7919 + 1000 * number + j) % (1 << 31)
+        out.append(
+            Task(f"{number}-again{j + 1}", replace(
+                s, images="", as_prepared=True, where=f"REF3D == {j + 1}", volumes=PARTS, count=kept.images, seed=seed, starts=1,
+                stop_after="anneal",
+            ))
+        )  # fmt: skip
+    return out
+
+
+def take_prepared(s: Settings, folder: Path, context: Context) -> None:
+    """Prepared images for a run: densities linked, shifts kept, those that do not take part set inactive."""
+    out = folder / "work" / "prepared.hed"
+    if context.comm.rank == 0:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with open_stack(s.images) as images:
+            headers = images.headers()
+            part = fulfil(images, np.arange(images.n_images), s.where) if s.where else np.ones(images.n_images, bool)
+        known = Poses.from_headers(headers)
+        poses = known if s.start == "header" else Poses.blank(len(headers))
+        poses.shift[:] = known.shift
+        headers["ACTIVE"] = np.where(part, headers["ACTIVE"], -1)
+        replace_headers(s.images, poses.into_headers(headers), out, overwrite=True)
+    context.comm.barrier()
+
+
+def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Started:
+    """Run the starts of a run whose images lie prepared in its folder, and pool them.
+
+    Parameters
+    ----------
+    s : Settings
+    folder : Path
+        Of the run; the starts get folders below ``starts``.
+    context : Context
+    entry : callable
+        Makes the journal's line of an iteration, see `runfolder.loop`.
+    """
+    pool = Pool(str(folder / "work/prepared.hed"), folder / "work", pool_options(s))
+    images = str(folder / "work/prepared.hed")
+    rounds: list[dict[str, Any]] = []
+    decision: Decision | None = None
+    number = 0
+    while decision is None or not _enough(s, decision, number):
+        number += 1
+        tasks = [] if decision is None else again_tasks(s, number, decision)
+        tasks = [Task(t.name, replace(t.settings, images=images)) for t in tasks]
+        tasks += [Task(t.name, replace(t.settings, images=str(folder / "work/prepared.hed"))) for t in start_tasks(s, number)]
+        _side_by_side(tasks, folder, context, entry)
+        for task in tasks:
+            pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context)
+        decision = pool.decide(s.volumes or None)
+        images = str(folder / "work" / f"pool{number}.hed")
+        pool.write_images(decision, images, context)
+        rounds.append({
+            "round": number, "runs": [t.name for t in tasks], "candidates": len(pool.run_of()), "score": round(decision.score, 6),
+            "kept": pool.describe(decision),
+        })  # fmt: skip
+    pool.write_images(decision, str(folder / "work/i000a.hed"), context)
+    return Started(pool, decision, rounds)
+
+
+def _enough(s: Settings, decision: Decision, number: int) -> bool:
+    """Whether the starts may end after round `number`."""
+    if EACH * number >= (s.starts or MOST):
+        return True
+    if s.starts:
+        return False
+    agreed = all(k.again for k in decision.kept)
+    return agreed and (number > 1 or len(decision.kept) == s.volumes)
+
+
+def _side_by_side(tasks: list[Task], folder: Path, context: Context, entry: Entry) -> None:
+    """Run tasks on groups of ranks, one group for each as far as there are so many."""
+    comm = context.comm
+    groups = max(1, min(comm.size, len(tasks)))
+    mine = context.among(comm.split(groups))
+    for i in range(comm.rank % groups, len(tasks), groups):
+        anneal(tasks[i].settings, folder / "starts" / tasks[i].name, mine, entry)
+        if context.progress is not None:
+            context.progress(i + 1, len(tasks))
+    comm.barrier()
+
+
+def anneal(s: Settings, folder: Path, context: Context, entry: Entry) -> list[dict[str, Any]]:
+    """One start in a folder of its own, journal and all; work/final.hed has the images with their poses."""
+    work = folder / "work"
+    done = work / "final.hed"
+    if not runfolder.read_journal(folder):
+        take_prepared(s, folder, context)
+    journal, _, _ = runfolder.loop(
+        start_plan(s), folder, entry=entry, keep=["prepared", "final"], total=s.annealing + 1, progress=context.progress,
+        **context.parallel,
+    )  # fmt: skip
+    if context.comm.rank == 0 and done.exists():
+        runfolder.clean(folder, keep={"prepared", "final"})
+    context.comm.barrier()
+    return journal
