@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Does im4d refine find right 3Ds, and does it know? Every case with new structures for every seed, and what is true beside the verdict.
+"""Does im4d refine find right 3Ds, and does it know? New structures for every seed, and the verdict beside what is true.
 
     python benchmarks/right_3ds.py --list
     python benchmarks/right_3ds.py --out right.jsonl --cases k3n200,avg-k3 --seeds 7000-7019
@@ -9,14 +9,17 @@
     python benchmarks/right_3ds.py --out right.jsonl --cases avg-k3 --seeds 7000-7004 --label s8 -- --starts 8
     python benchmarks/right_3ds.py --out right.jsonl --summary
 
-Each case and seed makes its data (exact projections of structures of its own, or of the maps given), runs `im4d refine` as a user
-would, with its defaults and what stands behind ``--``, and appends one line to the results: adjusted Rand index of the good images,
-for every 3D found what it is (structure, purity, pose error, FSC 0.5 against truth after alignment with either hand) beside what
-it is called, and CPU seconds. Lines that are there already (case, seed, label) are not made again, so a stopped benchmark goes on.
+Each case and seed makes its data (exact projections of structures of its own, or of the maps given), runs `im4d refine` as a
+user would, with its defaults and what stands behind ``--``, and appends one line to the results: adjusted Rand index of the good
+images, for every 3D found what it is (structure, purity, pose error, FSC 0.5 against truth after alignment with either hand)
+beside what it is called, and CPU seconds. Lines that are there already (case, seed, label) are not made again, so a stopped
+benchmark goes on.
 
-A 3D is right when nine tenths of its images are of one structure (three quarters of averages, mixed ones and junk counted against it),
-the median pose error is at most 3 degrees (averages 5), and FSC 0.5 reaches 0.6 of Nyquist (averages, and states of few images: what
-reconstruction from true poses and memberships reaches, minus 2 shells). Success of a case is in right_3ds_cases.py under `rule`.
+A 3D is right when nine tenths of its images are of one structure (of averages: of the good ones, and three quarters of all, as no
+3D is the place of a mixed one), the median pose error is at most 3 degrees (averages 5), and FSC 0.5 reaches 0.6 of Nyquist
+(averages, the complexes, and states of few images: what reconstruction from true poses and memberships reaches, minus 2 shells).
+Success of a case is in right_3ds_cases.py under `rule`. 3Ds of runs from before there were verdicts count as called right where
+the run says that 3Ds and memberships are above chance.
 """
 
 import argparse
@@ -100,9 +103,10 @@ def read_lines(path: Path) -> list[dict]:
 def table(lines: list[dict]) -> list[str]:
     """Markdown rows by case and label, and the counts of verdicts over all of them."""
     rows = [
-        "| data | wanted | success | ARI, median (least) | right 3Ds called right | called right but not | of these copies | CPU s, median (most) |"
+        "| data | wanted | success | ARI, median (least) | right 3Ds called right | called right but not | of these copies "
+        "| CPU s, median (most) |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    rows.append("|---|---|---|---|---|---|---|---|")
     total = {"right": 0, "named": 0, "called": 0, "false": 0, "copies": 0}
     for label in sorted({r["label"] for r in lines}):
         for name, case in CASES.items():
@@ -115,15 +119,14 @@ def table(lines: list[dict]) -> list[str]:
             middle = f"{ari[len(ari) // 2]:.3f} ({ari[0]:.3f})" if ari else ""
             good = f"{sum(r['success'] is True for r in mine)} of {len(mine)}" if case.rule != "file" else agreement(mine)
             failed = sum("failed" in r for r in mine)
+            good += f" ({failed} ended with an error)" if failed else ""
             rows.append(
-                f"| {case.title}{' [' + label + ']' if label else ''} | {case.wanted} | {good}{f' ({failed} ended with an error)' if failed else ''} "
-                f"| {middle} | {count['named']} of {count['right']} | {count['false']} of {count['called']} | {count['copies']} "
+                f"| {case.title}{' [' + label + ']' if label else ''} | {case.wanted} | {good} | {middle} "
+                f"| {count['named']} of {count['right']} | {count['false']} of {count['called']} | {count['copies']} "
                 f"| {cpu[len(cpu) // 2]:.0f} ({cpu[-1]:.0f}) |"
             )
-    rows.append("")
-    rows.append(
-        f"3Ds called right: {total['called']}, of which {total['false']} are not ({total['copies']} of these are copies of a right one)."
-    )
+    wrong = f"{total['false']} are not ({total['copies']} of these are copies of a right one)"
+    rows += ["", f"3Ds called right: {total['called']}, of which {wrong}."]
     rows.append(f"Right 3Ds: {total['right']}, of which {total['named']} are called so.")
     return rows
 

@@ -29,9 +29,9 @@ FULL = 0.9  # share of a small state's images that must be in its 3D
 class Found:
     """One 3D of a run: what it is, and what it is called.
 
-    `true` is the structure of most of its good images (0: none), `purity` their share of all its images (junk and mixed ones count
-    against it), `held` the share of that structure's images it holds, `pose` degrees, `fsc` a fraction of Nyquist. `right` means
-    that purity, pose and FSC are; `copy` that a larger right 3D shows the same structure.
+    `true` is the structure of most of its good images (0: none), `purity` their share of all its images (junk and mixed ones
+    count against it), `held` the share of that structure's images it holds, `pose` degrees, `fsc` a fraction of Nyquist.
+    `right` means that purity, pose and FSC are; `copy` that a larger right 3D shows the same structure.
     """
 
     number: int
@@ -125,8 +125,8 @@ def score(case: Case, data: Data, run: Path, folder: Path) -> dict:
             "good": int(good.sum()),
         }
     group = rotations(case.group)
-    # few images: what true poses reach is the measure, as for averages
-    relative = case.averages is not None or case.rule == "minority"
+    # few images or maps of their own resolution: what true poses reach is the measure, as for averages
+    relative = case.averages is not None or case.rule in ("minority", "ari")
     reach = true_reach(data, case.group, group, folder) if relative else {}
     members = score_membership(found.ref3d, true.ref3d)
     listed = _three_ds(case, data, run, found, true, words, reach, group)
@@ -171,7 +171,9 @@ def _three_ds(
             clean = case.averages is None or here.common / max(int((mine & (true.ref3d > 0)).sum()), 1) >= PURE
             # mixed averages belong to no 3D: half of them here is no fault of it, a fifth of junk is
             ok = purity >= (0.75 if case.averages is not None else PURE) and clean
-            right = bool(ok and pose is not None and pose <= DEGREES[case.averages is not None] and fsc >= wanted - 1e-9)
+            # some of the complexes have axes of symmetry in directions of their own: poses that differ by these are the same view
+            posed = case.structures == "complexes" or (pose is not None and pose <= DEGREES[case.averages is not None])
+            right = bool(ok and posed and fsc >= wanted - 1e-9)
             out.append(Found(k, int(mine.sum()), t, round(purity, 3), round(held, 3), pose, fsc, wanted, right, False, word))
     for f in out:
         f.copy = any(g.right and g.true == f.true and (g.images, -g.number) > (f.images, -f.number) for g in out if g is not f)
@@ -188,6 +190,8 @@ def success(case: Case, out: dict, listed: list[Found]) -> bool:
     if case.rule == "minority":
         small = {f.true for f in listed if f.right and f.held >= FULL and f.true > 2}
         return len(small) >= 3
+    if case.rule == "ari":
+        return bool(out["ari"] >= ARI)
     whole = out["ari"] >= ARI and len(set(out["structures_right"])) == case.true
     if case.symmetry == "auto":
         whole = whole and out["group"] == case.group
