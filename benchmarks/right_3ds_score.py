@@ -187,6 +187,8 @@ def success(case: Case, out: dict, listed: list[Found]) -> bool:
         return len(listed) == case.true
     if case.rule == "one":
         return len(listed) == 1 and listed[0].right and not wrong_called
+    if case.rule == "honest":
+        return any(f.right for f in listed) and not wrong_called
     if case.rule == "minority":
         small = {f.true for f in listed if f.right and f.held >= FULL and f.true > 2}
         return len(small) >= 3

@@ -95,6 +95,10 @@ def test_what_counts_as_success(parts):
     wrong = scores.Found(2, 50, 1, 0.5, 0.4, 20.0, 0.2, 0.6, False, False, "right")
     one = cases.CASES["one-as-3"]
     assert scores.success(one, {}, [good]) and not scores.success(one, {}, [good, wrong])
+    honest = cases.CASES["avg-junk30-as-3"]
+    modest = scores.Found(2, 50, 0, 0.0, 0.0, None, None, None, False, False, "junk")
+    assert scores.success(honest, {}, [good, modest]) and not scores.success(honest, {}, [good, wrong])
+    assert not scores.success(honest, {}, [modest])
     junk = {"ari": 0.97, "structures_right": [1, 2, 3], "junk": 100, "junk_out": 90, "good_lost": 7, "good": 375, "group": "C1"}
     case = cases.CASES["avg-k3-junk"]
     assert scores.success(case, junk, [good])
