@@ -213,5 +213,21 @@ ignore_worst = option(
 mirror = option("--mirror/--no-mirror", default=True, help="Mirrored images too.")
 mirror_if_asked = option("--mirror/--no-mirror", default=False, help="Mirrored references too.")
 
+# simulated averages
+AVERAGES = ("members", "view_spread", "jitter", "b_factor", "background", "mixed", "junk")
+"""What `simulated_averages` declares beside the flag."""
+_share = click.FloatRange(0, 1)
+simulated_averages = stack(
+    option("--averages", is_flag=True, help="Make class averages; --snr is theirs, 1 by default."),
+    option("--members", metavar="LOW-HIGH", help="Images in an average; default: 10-40."),
+    option("--view-spread", type=click.FloatRange(0), metavar="DEG", help="Their views, s.d. about each axis; default: 5."),
+    option("--jitter", type=click.FloatRange(0), metavar="PX", help="Their shifts, s.d. in pixels; default: 1."),
+    option("--b-factor", metavar="LOW,HIGH", help="B of their envelopes, square ångström; default: 200,400."),
+    option("--background", type=click.FloatRange(0), metavar="X", help="Background's s.d. over that of signal; default: 0.5."),
+    option("--mixed", type=_share, metavar="X", help="Share of averages with members of two 3Ds; default: 0.05."),
+    option("--junk", type=_share, metavar="X", help="Share of averages that show no particle; default: 0.05."),
+)
+"""Class averages with known truth."""
+
 SHARED = frozenset(_declared)
 """Names of the options declared in this module: the keys allowed at the top level of im4d.toml. Keep this line last."""

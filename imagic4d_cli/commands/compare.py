@@ -14,6 +14,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.source("truth", "TRUTH", help="The same images with the truth in their headers.")
 @opt.option("--found-volumes", type=types.SOURCE, metavar="FILE", help="Volumes found, in the order of REF3D.")
 @opt.option("--truth-volumes", type=types.SOURCE, metavar="FILE", help="True volumes, or blob models (.json).")
+@opt.option("--table", type=types.SOURCE, metavar="FILE", help="Table of simulate --averages: leave junk and mixed ones out.")
 @opt.symmetry
 @opt.option("--min-ari", type=click.FloatRange(-1, 1), metavar="X", help="Demand this adjusted Rand index, or more.")
 @opt.option("--max-pose-error", type=click.FloatRange(0), metavar="DEG", help="Demand this median pose error, or less.")
@@ -36,6 +37,7 @@ def cli(run: Run, found_volumes: str | None, **settings: Any) -> None:
       im4d compare run1/images.hed images_truth.hed
       im4d compare run1/images.hed images_truth.hed --min-ari 0.95 --max-pose-error 3 --json
       im4d compare images.hed images_truth.hed --found-volumes run1/volumes.hed --truth-volumes truth.blobs.json --min-fsc 0.6
+      im4d compare run1/images.hed averages_truth.hed --table averages_truth.tsv
 
     See also: simulate, fsc, refine.
     """

@@ -11,6 +11,7 @@ from imagic4d_core.geometry.euler import J_HAND, euler_from_matrix, random_rotat
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, read_stack, write_stack
+from imagic4d_core.jobs.truth.truth_table import read_table
 from imagic4d_core.models import read_models, volume
 from imagic4d_core.rng import rng_for
 
@@ -97,6 +98,65 @@ def test_noise_only_claims_no_truth(world, im4d, tmp_path):
     assert not read_stack(tmp_path / "n")[1]["REF3D"].any()
 
 
+AVERAGES = "--averages --images 60 --members 6-9 --mixed 0.2 --junk 0.25 --seed 7"
+
+
+def test_averages_with_their_truth_and_table(world, im4d, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    for n in (1, 2):
+        files = [world / "true.blobs.json", tmp_path / f"a{n}.hed", "--truth", tmp_path / f"k{n}.hed"]
+        made = im4d("simulate", *files, *AVERAGES.split(), "--threads", n, "--json").json
+    same_bytes(tmp_path / "a1", tmp_path / "a2")
+    same_bytes(tmp_path / "k1", tmp_path / "k2")
+    assert (tmp_path / "a1_truth.tsv").read_bytes() == (tmp_path / "a2_truth.tsv").read_bytes()
+    assert made["kinds"]["good"] == 33 and made["kinds"]["mixed"] == 12 and made["kinds"]["junk:ice"] == 3
+    assert made["snr"] == 1.0 and made["sizes"] == [15, 15, 15]
+    _, blank = read_stack(tmp_path / "a1.hed")
+    _, truth = read_stack(tmp_path / "k1.hed")
+    assert not Poses.from_headers(blank).any_set()
+    assert (blank["CTFDONE"] == 1).all() and (blank["DEFOCUS1"] == 0).all()
+    assert blank["NUMCLS"].min() == 6 and blank["NALISUM"].max() == 9
+    poses = Poses.from_headers(truth)
+    rows = list(csv.DictReader((tmp_path / "a1_truth.tsv").read_text().splitlines(), delimiter="\t"))
+    assert [int(r["ref3d"]) for r in rows] == poses.ref3d.tolist()
+    assert [int(r["ref3d2"]) for r in rows] == poses.ref3d2.tolist()
+    np.testing.assert_allclose([float(r["share"]) for r in rows], poses.confidence, atol=1e-4)
+    junk = np.array([r["kind"].startswith("junk") for r in rows])
+    assert junk.sum() == 15 and not poses.select(junk).any_set() and (poses.select(~junk).ref3d > 0).all()
+
+
+def test_truth_of_averages_stands_in_their_own_headers_without_truth(world, im4d, tmp_path):
+    im4d("simulate", world / "true.blobs.json", tmp_path / "a.mrcs", *AVERAGES.split())
+    poses = Poses.from_headers(read_stack(tmp_path / "a.mrcs")[1])
+    assert np.bincount(poses.ref3d).tolist() == [15, 15, 15, 15] and (tmp_path / "a_truth.tsv").is_file()
+
+
+def test_compare_leaves_junk_and_mixed_averages_out(world, im4d, tmp_path):
+    files = [world / "true.blobs.json", tmp_path / "a.hed", "--truth", tmp_path / "k.hed"]
+    im4d("simulate", *files, *AVERAGES.split())
+    _, h = read_stack(tmp_path / "k.hed")
+    table, poses = read_table(tmp_path / "a_truth.tsv"), Poses.from_headers(h)
+    mixed = ~table.good & ~table.junk
+    # found: mixed ones in the other 3D, a third of the junk in some 3D, two good ones lost
+    poses.ref3d[mixed] = poses.ref3d2[mixed]
+    poses.ref3d[np.flatnonzero(table.junk)[:5]] = 1
+    poses.ref3d[np.flatnonzero(table.good)[:2]] = 0
+    replace_headers(tmp_path / "k.hed", poses.into_headers(h.copy()), tmp_path / "f.hed")
+    both = [tmp_path / "f.hed", tmp_path / "k.hed"]
+    plain = im4d("compare", *both, "--json").json
+    good = im4d("compare", *both, "--table", tmp_path / "a_truth.tsv", "--json").json
+    assert plain["images"] == 45 and plain["accuracy"] == pytest.approx(31 / 45) and plain["kinds"] is None
+    assert good["images"] == 33 and good["accuracy"] == pytest.approx(31 / 33) and good["ari"] > 0.85 > plain["ari"]
+    assert good["kinds"] == {
+        "good": 33, "mixed": 12, "junk": 15, "good_lost": 2, "mixed_majority": 0, "junk_out": 10,
+    }  # fmt: skip
+    said = im4d("compare", *both, "--table", tmp_path / "a_truth.tsv").stdout
+    assert "33 good averages, of which 2 have no 3D" in said and "10 of 15 junk" in said
+    im4d("compare", *both, "--table", tmp_path / "missing.tsv", code=3)
+    (tmp_path / "short.tsv").write_text("".join((tmp_path / "a_truth.tsv").read_text().splitlines(keepends=True)[:-1]))
+    assert "59 averages" in im4d("compare", *both, "--table", tmp_path / "short.tsv", code=4).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -107,10 +167,15 @@ def test_noise_only_claims_no_truth(world, im4d, tmp_path):
         (["true.blobs.json", "o", "--images", "3", "--truth", "o"], 5),
         (["true.blobs.json", "images.hed", "--images", "3"], 5),
         (["images.hed", "o", "--images", "3"], 4),
+        (["true.blobs.json", "o", "--images", "3", "--junk", "0.1"], 2),
+        (["true.blobs.json", "o", "--images", "3", "--averages", "--members", "4-2"], 2),
+        (["true.blobs.json", "o", "--images", "3", "--averages", "--mixed", "0.6", "--junk", "0.6"], 2),
+        (["true.blobs.json", "images.mrc", "--images", "3", "--averages"], 5),  # images_truth.tsv is there
     ],
 )
 def test_simulate_mistakes(world, im4d, monkeypatch, arguments, code):
     monkeypatch.chdir(world)
+    (world / "images_truth.tsv").touch()
     before = sorted(os.listdir(world))
     im4d("simulate", *arguments, "--seed", 1, code=code)
     assert sorted(os.listdir(world)) == before

@@ -15,6 +15,7 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import rotations
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.truth.modelling import sampled_volumes
+from imagic4d_core.jobs.truth.truth_table import TruthTable, read_table
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks
 from imagic4d_core.scores import MembershipScore, PoseAlignment, global_pose_alignment, score_membership, shift_errors
 from imagic4d_core.volalign import VolumeAlignment, align_volumes, alignment_from_poses, apply_alignment, refine_alignment
@@ -62,6 +63,36 @@ class Compared3D:
 
 
 @dataclass
+class ByKind:
+    """Averages of each kind, from the table of `simulate --averages`.
+
+    Attributes
+    ----------
+    good, mixed, junk : int
+        Averages of one 3D, of two, and of no particle.
+    good_lost : int
+        Good ones that were given no 3D.
+    mixed_majority : int
+        Mixed ones in the 3D of most of their members.
+    junk_out : int
+        Junk that was given no 3D.
+    """
+
+    good: int
+    mixed: int
+    junk: int
+    good_lost: int
+    mixed_majority: int
+    junk_out: int
+
+    def line(self) -> str:
+        """For people."""
+        said = f"scores are of {self.good} good averages, of which {self.good_lost} have no 3D"
+        said += f"; {self.mixed_majority} of {self.mixed} mixed ones in the 3D of most members"
+        return said + f"; {self.junk_out} of {self.junk} junk ones without a 3D"
+
+
+@dataclass
 class Comparison:
     """What `compare` found; angles in degrees, shifts in pixels, frequencies as fractions of Nyquist.
 
@@ -80,6 +111,7 @@ class Comparison:
     pose_error: dict[str, float] | None
     shift_error: dict[str, float] | None
     volumes: list[Compared3D]
+    kinds: ByKind | None = None
     demands: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -105,6 +137,8 @@ class Comparison:
             f"{self.images} images with known membership",
             f"membership: adjusted Rand index {self.ari:.4f}, accuracy {self.accuracy:.4f} (largest 3D alone {self.chance:.4f})",
         ]
+        if self.kinds is not None:
+            said.insert(1, self.kinds.line())
         said.append("      true " + "".join(f"{t:>8}" for t in self.table_columns))
         for number, row in zip(self.table_rows, self.table, strict=True):
             name = f"3D {number}" if number else "none"
@@ -146,6 +180,7 @@ def compare(
     *,
     volumes: str | Path | None = None,
     truth_volumes: str | Path | None = None,
+    table: str | Path | None = None,
     symmetry: str = "C1",
     min_ari: float | None = None,
     max_pose_error: float | None = None,
@@ -166,6 +201,8 @@ def compare(
         Files of the same images in the same order; only headers are read.
     volumes, truth_volumes : path, optional
         Found and true volumes in the order of the membership numbers; the truth may be a blob model file (.json).
+    table : path, optional
+        Table of `simulate` with averages: junk and mixed averages are left out of all scores, and counted apart.
     symmetry : str
         Point group of the true 3Ds: poses that differ by one of its rotations are the same.
     min_ari, max_pose_error, min_fsc : float, optional
@@ -185,6 +222,11 @@ def compare(
     found, true = _poses(images), _poses(truth)
     if len(found) != len(true):
         raise MismatchError(f"{images} holds {len(found)} images and {truth} {len(true)}: they must be the same images")
+    kinds = None if table is None else read_table(table)
+    if kinds is not None:
+        if len(kinds) != len(true):
+            raise MismatchError(f"{table} lists {len(kinds)} averages and {truth} holds {len(true)}: they must be the same")
+        true.ref3d = np.where(kinds.good, true.ref3d, 0).astype(np.int32)
     known = true.ref3d > 0
     membership = score_membership(found.ref3d, true.ref3d)
     compared, errors, shifts = compare_poses(found, true, membership, rotations(symmetry))
@@ -203,6 +245,7 @@ def compare(
         pose_error=_spread(errors, (3, 5)),
         shift_error=_spread(shifts),
         volumes=[c[0] for c in compared],
+        kinds=None if kinds is None else _by_kind(kinds, found.ref3d, membership.matching),
     )
     median = result.pose_error["median"] if result.pose_error else None
     for name, wanted, value, sign in (
@@ -214,6 +257,15 @@ def compare(
             met = value is not None and sign * (value - wanted) >= 0
             result.demands[name] = {"wanted": wanted, "value": value, "met": met, "side": "more" if sign > 0 else "less"}
     return result
+
+
+def _by_kind(table: TruthTable, found: NDArray, matching: dict[int, int]) -> ByKind:
+    mixed = ~table.good & ~table.junk
+    belongs = np.array([matching.get(int(k), -1) for k in found])
+    return ByKind(
+        int(table.good.sum()), int(mixed.sum()), int(table.junk.sum()), int((table.good & (found == 0)).sum()),
+        int((mixed & (belongs == table.ref3d)).sum()), int((table.junk & (found == 0)).sum()),
+    )  # fmt: skip
 
 
 _Pair = tuple[Compared3D, VolumeAlignment | None]
