@@ -17,7 +17,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.symmetry
 @opt.option("--start", default="random", metavar="random|header|VOLUMES", help="Where to start from.")
 @opt.option("--starts", type=types.COUNT_OR_AUTO, default="auto", metavar="auto|S", help="Random starts; auto: until they agree.")
-@opt.option("--stop-after", type=types.Words("anneal"), help="One start only, for im4d pool.")
+@opt.option("--stop-after", type=types.Words("anneal", "pool"), help="One start, for im4d pool; or starts and pool.")
 @opt.option("--as-prepared/--no-as-prepared", default=False, help="IMAGES come from im4d prepare: take them as they are.")
 @opt.where
 @opt.min_images

@@ -69,6 +69,11 @@ class Decision:
     by_number: list[dict[str, float]] = field(default_factory=list)
 
     @property
+    def agreed(self) -> bool:
+        """Whether every 3D kept was found by another run."""
+        return all(k.again for k in self.kept)
+
+    @property
     def columns(self) -> list[int]:
         """Columns of those kept."""
         return [k.column for k in self.kept]

@@ -48,7 +48,7 @@ UNKNOWN = 6
 class Settings:
     """What a run is: everything that decides its result. Kept in RUNDIR/run.json.
 
-    `volumes` 0: their number is to be found; `starts` 0: as many as it takes; `stop_after` "" or "anneal"; `as_prepared`: the
+    `volumes` 0: their number is to be found; `starts` 0: as many as it takes; `stop_after` "", "anneal" or "pool"; `as_prepared`: the
     images come from `prepare`; `where`: a condition on header words, others take no part.
     """
 

@@ -345,5 +345,5 @@ def pool(
         return Pooled(
             os.fspath(dst), len(runs), len(p.run_of()), int(p.active.sum()), decision.score, p.describe(decision),
             [f"{p.place(c)[0].name}:{p.place(c)[1] + 1}: {why}" for c, why in decision.removed],
-            all(k.again for k in decision.kept), decision.by_number,
+            decision.agreed, decision.by_number,
         )  # fmt: skip

@@ -99,8 +99,8 @@ def refine(
         Random memberships and angles; those in the headers; or 3Ds to start from.
     starts : int
         Random starts; 0: two, and more as long as they do not agree.
-    stop_after : {"", "anneal"}
-        "anneal": one start, for `pool`.
+    stop_after : {"", "anneal", "pool"}
+        "anneal": one start, for `pool`; "pool": starts and pool, without polish.
     as_prepared : bool
         The images come from `prepare`: densities and shifts are taken as they are.
     where : str, optional
@@ -162,7 +162,7 @@ def _run(s: Settings, folder: Path, context: Context, pictures: bool) -> Refined
             take_prepared(s, folder, context)
         elif s.start == "random":
             prepared(s).run(folder, **context.parallel)
-    if s.stop_after:
+    if s.stop_after == "anneal":
         anneal(s, folder, context, entry)
         for step in finish_start(s):
             step.run(folder, **context.parallel)
@@ -170,6 +170,11 @@ def _run(s: Settings, folder: Path, context: Context, pictures: bool) -> Refined
     if s.start == "random":
         with relaxed():
             started = run_starts(s, folder, context, entry)
+    if started is not None and s.stop_after:
+        started.pool.write_images(started.decision, str(folder / "work/final.hed"), context)
+        for step in finish_start(s):
+            step.run(folder, **context.parallel)
+        return Refined(str(folder), comm.bcast(describe_start(s, folder, started) if comm.rank == 0 else None))
     journal, last, converged = runfolder.loop(
         plan(s), folder, entry=entry, keep=["prepared", "pool", "i000a"], total=s.iterations + 3, progress=context.progress,
         **context.parallel,

@@ -1,8 +1,8 @@
 """Many starts: annealed from other random numbers each, pooled, and the 3Ds in doubt solved again from their own images alone.
 
-In rounds: two starts; then, as long as not every 3D kept was found by another run, two more of them, and every 3D kept as two
-from its images alone, which repairs wrong 3Ds and takes mixtures apart. What a run does depends on the results of the rounds
-before, and on nothing else: any number of ranks gives the same bytes.
+In rounds: two starts; then every 3D kept as two from its images alone, which repairs wrong 3Ds and takes mixtures apart, and two
+more starts as long as not every 3D was found by another run. It ends when every 3D was found by another run and a round changed
+nothing. What a run does depends on the results of the rounds before, and on nothing else: any number of ranks gives the same bytes.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,13 @@ from imagic4d_core.jobs.files.selecting import fulfil
 from imagic4d_core.jobs.runfolder import Iteration
 from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan
 from imagic4d_core.jobs.scheme.pool import Pool, PoolOptions
+from imagic4d_core.scores import adjusted_rand_index
 
-#: Starts of each round, and the most there are where their number is not given.
-EACH, MOST = 2, 8
+#: Starts of each round, and the most there are where their number is not given; most rounds.
+EACH, MOST, ROUNDS = 2, 8, 7
+#: Two rounds keep the same 3Ds: least adjusted Rand index of their memberships. Rounds without a change that it takes, where as many
+#: 3Ds are kept as were asked for; and where there are fewer, as a division must be found twice before it counts.
+SAME, QUIET, QUIET_FEWER = 0.97, 1, 2
 #: A 3D is solved again as so many.
 PARTS = 2
 
@@ -53,14 +57,12 @@ def pool_options(s: Settings) -> PoolOptions:
     return PoolOptions(symmetry=s.symmetry, max_shift=s.max_shift, mask_radius=s.mask_radius, **s.contrast)
 
 
-def start_tasks(s: Settings, number: int) -> list[Task]:
-    """The starts of a round (from 1)."""
-    done = EACH * (number - 1)
-    most = s.starts or MOST
+def start_tasks(s: Settings, number: int, done: int) -> list[Task]:
+    """The starts of a round (from 1), of which there were so many: a given number all at once."""
     return [
         Task(f"{number}-start{i + 1}", replace(s, images="", as_prepared=True, seed=(s.seed * 7919 + i + 1) % (1 << 31), starts=1,
                                                stop_after="anneal"))
-        for i in range(done, min(most, done + EACH))
+        for i in range(done, s.starts or min(MOST, done + EACH))
     ]  # fmt: skip
 
 
@@ -112,34 +114,39 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     images = str(folder / "work/prepared.hed")
     rounds: list[dict[str, Any]] = []
     decision: Decision | None = None
-    number = 0
-    while decision is None or not _enough(s, decision, number):
-        number += 1
+    done = quiet = 0
+    for number in range(1, ROUNDS + 1):
         tasks = [] if decision is None else again_tasks(s, number, decision)
         tasks = [Task(t.name, replace(t.settings, images=images)) for t in tasks]
-        tasks += [Task(t.name, replace(t.settings, images=str(folder / "work/prepared.hed"))) for t in start_tasks(s, number)]
+        if decision is None or not decision.agreed:
+            more = start_tasks(s, number, done)
+            done += len(more)
+            tasks += [Task(t.name, replace(t.settings, images=str(folder / "work/prepared.hed"))) for t in more]
+        if not tasks:
+            break
         _side_by_side(tasks, folder, context, entry)
         for task in tasks:
             pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context)
-        decision = pool.decide(s.volumes or None)
+        before, decision = decision, pool.decide(s.volumes or None)
         images = str(folder / "work" / f"pool{number}.hed")
         pool.write_images(decision, images, context)
         rounds.append({
             "round": number, "runs": [t.name for t in tasks], "candidates": len(pool.run_of()), "score": round(decision.score, 6),
             "kept": pool.describe(decision),
         })  # fmt: skip
+        quiet = quiet + 1 if before is not None and _same(before, decision) else 0
+        if decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER):
+            break
+        if not decision.agreed and done >= (s.starts or MOST) and quiet:
+            break
+    assert decision is not None
     pool.write_images(decision, str(folder / "work/i000a.hed"), context)
     return Started(pool, decision, rounds)
 
 
-def _enough(s: Settings, decision: Decision, number: int) -> bool:
-    """Whether the starts may end after round `number`."""
-    if EACH * number >= (s.starts or MOST):
-        return True
-    if s.starts:
-        return False
-    agreed = all(k.again for k in decision.kept)
-    return agreed and (number > 1 or len(decision.kept) == s.volumes)
+def _same(a: Decision, b: Decision) -> bool:
+    """Whether two rounds keep the same 3Ds."""
+    return len(a.kept) == len(b.kept) and adjusted_rand_index(a.membership, b.membership) >= SAME
 
 
 def _side_by_side(tasks: list[Task], folder: Path, context: Context, entry: Entry) -> None:

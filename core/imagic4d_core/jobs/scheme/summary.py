@@ -156,15 +156,15 @@ def _evidence(
     return out
 
 
-def describe_start(s: Settings, folder: Path) -> dict[str, Any]:
-    """Write summary.json of a run that stopped after annealing."""
+def describe_start(s: Settings, folder: Path, started: Started | None = None) -> dict[str, Any]:
+    """Write summary.json of a run that stopped after annealing, or after the pool."""
     with open_stack(folder / "images.hed") as images:
         poses = Poses.from_headers(images.headers())
     numbers = np.unique(poses.ref3d[poses.ref3d > 0])
     document = {
         "schema": 1, "version": __version__, "input": s.shown()["images"], "images": s.count, "box": s.box, "seed": s.seed,
         "stopped_after": s.stop_after, "volumes": [{"number": int(k), "images": int((poses.ref3d == k).sum())} for k in numbers],
-        "settings": s.shown(),
+        "starts": started.rounds if started else [], "settings": s.shown(),
     }  # fmt: skip
     atomic_write_json(folder / "summary.json", document, overwrite=True)
     return document
