@@ -10,7 +10,7 @@ from imagic4d_cli.run import Run, pass_run
 
 
 @click.command("pool")
-@click.argument("files", metavar="RUN... OUT", nargs=-1, required=True, type=types.SOURCE)
+@opt.runs_and_output
 @opt.volumes_or_auto
 @opt.option("--images", type=types.SOURCE, metavar="FILE", help="Prepared images; default: those of the first run.")
 @opt.option("--images-out", type=types.TARGET, metavar="FILE", help="The images with poses and memberships in the 3Ds kept.")

@@ -5,7 +5,8 @@ of facility location, which is monotone and submodular, so a greedy choice comes
 Fisher, Math. Program. 14, 1978, 265), and exchanges improve it.
 
 The largest of many scores is large by luck as well: two copies of one 3D explain noise better than one. Gains are therefore
-judged by a cross-validated score: one half of each image's Fourier samples says which 3D it prefers, the other half how well that fits.
+judged by a cross-validated score: one half of each image's Fourier samples says which 3D it prefers, the other half how well
+that fits.
 """
 
 from dataclasses import dataclass

@@ -48,8 +48,8 @@ UNKNOWN = 6
 class Settings:
     """What a run is: everything that decides its result. Kept in RUNDIR/run.json.
 
-    `volumes` 0: their number is to be found; `starts` 0: as many as it takes; `stop_after` "", "anneal" or "pool"; `as_prepared`: the
-    images come from `prepare`; `where`: a condition on header words, others take no part.
+    `volumes` 0: their number is to be found; `starts` 0: as many as it takes; `stop_after` "", "anneal" or "pool";
+    `as_prepared`: the images come from `prepare`; `where`: a condition on header words, others take no part.
     """
 
     images: str

@@ -15,8 +15,8 @@ mkdir -p work"""
 def script(s: Settings) -> str:
     """A bash script of single commands that makes the same volumes and images in the folder it is started in.
 
-    How many starts there are depends on their results: starts and pool are one command (``refine --stop-after pool``); the script
-    of one start is that of ``refine --stop-after anneal``.
+    How many starts there are depends on their results: starts and pool are one command (``refine --stop-after pool``); the
+    script of one start is that of ``refine --stop-after anneal``.
     """
     lines = [_HEAD.format(epoch=s.epoch)]
     if s.stop_after == "anneal":
@@ -40,7 +40,8 @@ def _starts(s: Settings) -> str:
     words += ["--starts", str(s.starts or "auto"), "--iterations", str(s.iterations), "--over", str(s.over)]
     words += ["--symmetry", s.symmetry, "--mask-radius", str(s.mask_radius), "--max-shift", str(s.max_shift)]
     words += ["--min-images", str(s.min_images), "--seed", str(s.seed)]
-    for flag, value in (("invert", s.invert), ("centre", s.centre), ("leave-fold-out", s.leave_out), ("as-prepared", s.as_prepared)):
+    switches = {"invert": s.invert, "centre": s.centre, "leave-fold-out": s.leave_out, "as-prepared": s.as_prepared}
+    for flag, value in switches.items():
         words.append(f"--{flag}" if value else f"--no-{flag}")
     words += ["--where", s.where] if s.where else []
     words += ["--weigh-ctf", "--amplitude-contrast", str(s.amplitude_contrast)] if s.weigh_ctf else []

@@ -2,7 +2,8 @@
 
 In rounds: two starts; then every 3D kept as two from its images alone, which repairs wrong 3Ds and takes mixtures apart, and two
 more starts as long as not every 3D was found by another run. It ends when every 3D was found by another run and a round changed
-nothing. What a run does depends on the results of the rounds before, and on nothing else: any number of ranks gives the same bytes.
+nothing. What a run does depends on the results of the rounds before, and on nothing else: any number of ranks gives the same
+bytes.
 """
 
 from collections.abc import Callable
@@ -26,8 +27,8 @@ from imagic4d_core.scores import adjusted_rand_index
 
 #: Starts of each round, and the most there are where their number is not given; most rounds.
 EACH, MOST, ROUNDS = 2, 8, 7
-#: Two rounds keep the same 3Ds: least adjusted Rand index of their memberships. Rounds without a change that it takes, where as many
-#: 3Ds are kept as were asked for; and where there are fewer, as a division must be found twice before it counts.
+#: Two rounds keep the same 3Ds: least adjusted Rand index of their memberships. Rounds without a change that it takes, where as
+#: many 3Ds are kept as were asked for; and where there are fewer, as a division must be found twice before it counts.
 SAME, QUIET, QUIET_FEWER = 0.97, 1, 2
 #: A 3D is solved again as so many.
 PARTS = 2
