@@ -206,7 +206,7 @@ def symmetric(seed: int, group: str, box: int) -> Model:
     direction = rng.standard_normal((unit, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     positions = direction * rng.uniform(6.0, 20.0, (unit, 1)) * (box / 64.0)
-    sigma = np.maximum(rng.uniform(0.9, 2.2, unit) * (box / 64.0), 0.8)
+    sigma = np.maximum(rng.uniform(0.8, 1.5, unit) * (box / 64.0), 0.8)
     weight = rng.uniform(0.5, 1.5, unit)
     copies = np.concatenate([positions @ op.T for op in ops])
     return Model(group, copies, np.tile(sigma, len(ops)), np.tile(weight, len(ops)))
