@@ -1,0 +1,1 @@
+"""Point groups found in a map: self-rotation, frames, evidence."""
