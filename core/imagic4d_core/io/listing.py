@@ -48,16 +48,23 @@ def read_listing(
     InputError
         Not such a file, damaged, or without images.
     """
+    particles, form = _read(path, raw, size_of, stack)
+    particles.check()
+    return particles, form
+
+
+def _read(path: Path, raw: bytes, size_of: Callable[[Path], float | None], stack: str | None) -> tuple[Particles, str]:
     from imagic4d_core.io import cryosparc, frealign, star
 
-    if raw[:6] == b"\x93NUMPY" or path.suffix.lower() == ".cs":
-        return cryosparc.read_particles(path), "CRYOSPARC"
-    if path.suffix.lower() == ".par":
-        return frealign.read_par(path, stack, size_of), "FREALIGN"
-    tables = star.read_star(path)
-    if frealign.is_cistem(tables):
-        return frealign.read_cistem(path, tables, stack), "CISTEM"
-    return star.read_particles(path, tables), "STAR"
+    with np.errstate(invalid="ignore", over="ignore"):  # what is no number is refused right after, by its row
+        if raw[:6] == b"\x93NUMPY" or path.suffix.lower() == ".cs":
+            return cryosparc.read_particles(path), "CRYOSPARC"
+        if path.suffix.lower() == ".par":
+            return frealign.read_par(path, stack, size_of), "FREALIGN"
+        tables = star.read_star(path)
+        if frealign.is_cistem(tables):
+            return frealign.read_cistem(path, tables, stack), "CISTEM"
+        return star.read_particles(path, tables), "STAR"
 
 
 def metadata_of(path: Path, stack: Path, count: int, pixel_size: float | None) -> tuple[Metadata, list[str]]:

@@ -12,11 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.header import HEADER_DTYPE
+from imagic4d_core.io.outside import check_headers, check_rows
 
 #: Header words beside the pose that travel through metadata files.
 EXTRA = ("DEFOCUS1", "DEFOCUS2", "DEFANGLE", "VOLTAGE", "SPABERR", "CTFQUAL", "CLASSNO", "NUMCLS", "MIDENT")
 #: How many folders above a metadata file are tried as the project's folder.
 _LEVELS = 6
+#: Rows checked at a time.
+_WINDOW = 8192
 
 
 @dataclass
@@ -119,6 +123,14 @@ class Particles:
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def check(self) -> None:
+        """Refuse rows with a NaN or a senseless number in what is taken over (InputError)."""
+        if self.metadata.pixel_size is not None:
+            check_rows({"the pixel size": (self.metadata.pixel_size, 1e15)}, self.path)
+        for start in range(0, len(self), _WINDOW):
+            rows = np.arange(start, min(len(self), start + _WINDOW))
+            check_headers(self.metadata.select(rows).into_headers(np.zeros(len(rows), HEADER_DTYPE)), self.path, start + 1, "row")
 
 
 def axis_from_standard(degrees: ArrayLike) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from imagic4d_core.io.header import HEADER_DTYPE, set_geometry
 from imagic4d_core.io.layout import check_finite
 from imagic4d_core.io.locations import Locations, parse_locations, split_spec
 from imagic4d_core.io.nearby import did_you_mean
+from imagic4d_core.io.outside import check_headers
 from imagic4d_core.io.writer import StackWriter, create_stack
 
 __all__ = ["Stack", "StackWriter", "check_finite", "create_stack", "open_stack", "read_stack", "write_stack"]
@@ -224,16 +225,31 @@ class Stack:
         out = self.read(start * self.sections, stop * self.sections, finite=finite)
         return out.reshape(stop - start, self.sections, self.lines, self.pixels)
 
-    def headers(self, start: int = 0, stop: int | None = None) -> NDArray:
+    def headers(self, start: int = 0, stop: int | None = None, *, checked: bool = True) -> NDArray:
         """Header records, one per image or section, shape (n,), `HEADER_DTYPE`; numbered as in this view.
 
         For MRC and SPIDER they are made up; poses come from the STAR file beside an MRC file.
+
+        Parameters
+        ----------
+        start, stop : int
+        checked : bool
+            Refuse records with a word that cannot be reckoned with (see `outside`); false: to look at them, or to mend them.
+
+        Raises
+        ------
+        InputError
+            Such a word, or a file cut short meanwhile.
         """
         start, stop = self._check(start, stop, self.n_images)
         if self._index is None and self.sections == self.layout.sections:
-            return self._file_headers(start, stop)
-        h = self.file_headers(start, stop)
-        set_geometry(h, start, self.objects, self.sections, self.lines, self.pixels, self.layout.type_word)
+            h = self._file_headers(start, stop)
+        else:
+            h = self.file_headers(start, stop)
+            set_geometry(h, start, self.objects, self.sections, self.lines, self.pixels, self.layout.type_word)
+        if checked:
+            numbers = np.arange(start, stop) + 1 if self._index is None else self._index[start:stop] + 1
+            check_headers(h, self.path, numbers, "section" if self.layout.is_volumes else "image")
         return h
 
     def file_headers(self, start: int = 0, stop: int | None = None) -> NDArray:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.outside import MAX_ANGLE, MAX_NUMBER, MAX_SHIFT, check_rows
 from imagic4d_core.io.particles import Metadata, Particles, axis_from_standard, numbered, volts
 
 Columns = Mapping[str, list[str]]
@@ -23,6 +24,16 @@ OWN = {
     "foldseed": "_im4dFoldSeed", "folds": "_im4dFolds", "nimg3d": "_im4dImages",
 }  # fmt: skip
 CLASS2D, MEMBERS = "_im4dClass2d", "_im4dClassMembers"
+#: Columns that say how well a fit went; programs write NaN there where it did not.
+QUALITIES = ("_rlnCtfFigureOfMerit", "_rlnMaxValueProbDistribution")
+#: Largest size of what a column may hold, where it is not just any number.
+LARGEST = (
+    dict.fromkeys(("_rlnAngleRot", "_rlnAngleTilt", "_rlnAnglePsi", "_rlnDefocusAngle"), MAX_ANGLE)
+    | dict.fromkeys(("_rlnOriginX", "_rlnOriginY", "_rlnOriginXAngst", "_rlnOriginYAngst"), MAX_SHIFT)
+    | dict.fromkeys(("_rlnClassNumber", "_rlnOpticsGroup", "_rlnRandomSubset", "_rlnGroupNumber"), float(MAX_NUMBER))
+    | dict.fromkeys((CLASS2D, *(OWN[k] for k in ("ref3d_old", "ref3d2", "fold", "folds"))), float(MAX_NUMBER))
+    | {OWN["foldseed"]: 2.0**31 - 1, OWN["nimg3d"]: 2.0**31 - 1, "_rlnImageDimensionality": 3.0}
+)
 #: Name of an optics group whose voltage, Cs and amplitude contrast are RELION's defaults, for want of better.
 ASSUMED = "assumedOptics1"
 
@@ -120,10 +131,14 @@ def numbers(table: Columns, label: str, path: str | os.PathLike) -> NDArray[np.f
         return None
     texts = table[label]
     try:
-        return np.array(texts, np.float64)
+        values = np.array(texts, np.float64)
     except ValueError:
-        bad = next(v for v in texts if not _is_number(v))
-        raise InputError(f"{path}: column {label} holds {bad!r}; every value must be a number") from None
+        row = next(k for k, v in enumerate(texts) if not _is_number(v))
+        raise InputError(f"{path}: row {row + 1}: {label} is {texts[row]!r}; every value must be a number") from None
+    if label in QUALITIES:  # a fit that failed: not known, which is no reason to refuse the image
+        return np.where(np.isfinite(values), values, 0.0)
+    check_rows({label: (values, LARGEST.get(label, 1e15))}, path)
+    return values
 
 
 def _is_number(text: str) -> bool:

@@ -13,6 +13,7 @@ from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputErr
 from imagic4d_core.io import atomic, eman, imagic, mrc, spider, star
 from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import read_into, reserve, row_order, turned, write_at
+from imagic4d_core.io.outside import check_headers
 from imagic4d_core.io.particles import Metadata
 from imagic4d_core.io.starout import write_star
 from imagic4d_core.io.statistics import image_statistics, volume_statistics
@@ -353,6 +354,7 @@ class StackWriter:
         parts = []
         for start in range(0, self.n_images, _HEADER_CHUNK):
             h = self._read_records(start, min(self.n_images, start + _HEADER_CHUNK))
+            check_headers(h, self.path, start + 1)
             parts.append(Metadata.from_headers(h[(-start) % self.sections :: self.sections], not self.is_volumes))
         return Metadata.concatenate(parts)
 

@@ -149,7 +149,7 @@ def _move_densities(
 def _move_headers(stack: Stack, writer: StackWriter, at: int, edit: Edit) -> None:
     for start in range(0, stack.n_images, _HEADERS):
         stop = min(stack.n_images, start + _HEADERS)
-        headers = stack.headers(start, stop)
+        headers = stack.headers(start, stop, checked=False)
         if edit is not None:
             edit(headers, start)
         writer.set_headers(at + start, headers)
