@@ -125,6 +125,7 @@ def _replace_hed(
             handle.write(_as_stored(stack, start, *window(start, stop), nblocks))
 
     if out is None or os.path.realpath(output_paths(out)[1]) == os.path.realpath(stack.reader.hed):
+        atomic.check_writable(stack.reader.img)  # the pair is one file
         with atomic.atomic_write(stack.reader.hed, overwrite=out is None or overwrite) as handle:
             fill(handle)
         return
@@ -132,6 +133,7 @@ def _replace_hed(
     for target in (img, hed):
         atomic.check_new(target, overwrite)
     head = atomic.create_temp(hed)
+    atomic.sweep(img)
     data = atomic.temp_name(img)
     try:
         with open(head, "wb") as handle:

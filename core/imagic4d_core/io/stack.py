@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError
 from imagic4d_core.io import eman, imagic, listing, mrc, spider, star
+from imagic4d_core.io.atomic import recover
 from imagic4d_core.io.header import HEADER_DTYPE, set_geometry
 from imagic4d_core.io.layout import check_finite
 from imagic4d_core.io.locations import Locations, parse_locations, split_spec
@@ -38,6 +39,8 @@ def _reader(name: str, rows: str | None) -> Any:
     path = Path(name)
     if path.is_dir():
         raise InputError(f"{name}: is a folder; a file is needed")
+    for file in {path, imagic.pair_of(name)[0]}:
+        recover(file)
     if not path.is_file() or path.suffix.lower() in (".hed", ".img"):
         hed, img = imagic.pair_of(name)
         if hed.is_file() and img.is_file():
