@@ -71,8 +71,8 @@ def check_output(path: str | os.PathLike, overwrite: bool) -> None:
 class StackWriter:
     """A file being written. Made by `create_stack`; a context manager.
 
-    On a clean exit what is missing in the headers is filled in, the files are flushed to the device and renamed together; after an
-    exception nothing remains. `write` and `set_headers` may be called by any rank and thread on disjoint images; headers that
+    On a clean exit what is missing in the headers is filled in, the files are flushed to the device and renamed together; after
+    an exception nothing remains. `write` and `set_headers` may be called by any rank and thread on disjoint images; headers that
     come after their densities are touched only once.
 
     Attributes
