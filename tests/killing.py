@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,24 @@ def run(args: list[Any], at: int | None = None, folder: Path | None = None, how:
     calls : int
         How many calls it made.
     """
+
+    def command() -> int:
+        if folder is not None:
+            os.chdir(folder)
+        catch_signals()
+        return CliRunner().invoke(cli, [str(a) for a in args]).exit_code
+
+    return run_function(command, at, how)
+
+
+def run_function(func: Callable[[], Any], at: int | None = None, how: int = signal.SIGKILL) -> tuple[int, int]:
+    """As `run`, of a function; its result is the exit code, None is 0."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.close(reading)
-            code = _child(args, at, folder, how, writing)
+            code = _child(func, at, how, writing)
         except BaseException:
             code = 99
         os._exit(code)
@@ -42,24 +55,21 @@ def run(args: list[Any], at: int | None = None, folder: Path | None = None, how:
     return os.waitstatus_to_exitcode(status), said.count(b".")
 
 
-def _child(args: list[Any], at: int | None, folder: Path | None, how: int, out: int) -> int:
+def _child(func: Callable[[], Any], at: int | None, how: int, out: int) -> int:
     count = [0]
 
-    def counted(name: str, func: Any) -> Any:
+    def counted(name: str, real: Any) -> Any:
         def call(*a: Any, **k: Any) -> Any:
             if name == "open" and not (a[1] & os.O_CREAT if len(a) > 1 else False):
-                return func(*a, **k)
+                return real(*a, **k)
             count[0] += 1
             if count[0] - 1 == at:
                 os.kill(os.getpid(), how)
             os.write(out, b".")
-            return func(*a, **k)
+            return real(*a, **k)
 
         return call
 
     for name in CALLS:
         setattr(os, name, counted(name, getattr(os, name)))
-    if folder is not None:
-        os.chdir(folder)
-    catch_signals()
-    return CliRunner().invoke(cli, [str(a) for a in args]).exit_code
+    return func() or 0
