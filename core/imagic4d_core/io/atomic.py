@@ -319,6 +319,11 @@ def sync_file(path: str | os.PathLike) -> None:
         os.close(fd)
 
 
+def move_folder(old: Path, new: Path) -> None:
+    """Give a folder another name on the same file system; OSError where that name is taken by one that is not empty."""
+    os.rename(old, new)
+
+
 def discard(names: Iterable[Path]) -> None:
     """Remove temporary files; missing ones do not matter."""
     for name in names:

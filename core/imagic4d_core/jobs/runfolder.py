@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputError
-from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, relaxed, sync_file
+from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, move_folder, relaxed, sync_file
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.parallel import Comm
 
@@ -156,7 +156,7 @@ def _holds(folder: Path) -> bool:
 def _remove(path: Path, folder: Path) -> None:
     """Remove what belongs to a run in one step, as seen from outside: killed meanwhile, nothing is left that looks like one."""
     gone = _beside(folder, f"gone-{os.urandom(4).hex()}")
-    os.rename(path, gone)
+    move_folder(path, gone)
     shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -172,7 +172,7 @@ def settle(folder: Path) -> None:
         return
     if folder.is_dir():
         _remove(folder, folder)
-    os.rename(before, folder)
+    move_folder(before, folder)
 
 
 def _journal_is_there(folder: Path) -> bool:
@@ -208,7 +208,7 @@ def make(folder: Path, settings: Any, overwrite: bool, owner: str) -> None:
                 raise OutputError(f"{folder}: is not a folder of {owner}; it is not overwritten")
             if not os.access(folder, os.W_OK):
                 raise OutputError(f"{folder}: is write-protected; give another folder, or allow writing (chmod u+w)")
-            os.rename(folder, _beside(folder, "before"))
+            move_folder(folder, _beside(folder, "before"))
         folder.mkdir(parents=True, exist_ok=True)
         read = [*_read_from(settings.images)] if hasattr(settings, "images") else []
         atomic_write_json(folder / "run.json", {"schema": 1, **settings.__dict__, "read": read})
