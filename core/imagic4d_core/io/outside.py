@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import InputError
+from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.io.header import TAG, WORDS
 
 #: Largest number of a 3D, a class or a fold; more would make files of so many.
@@ -124,4 +124,25 @@ def check_rows(columns: Mapping[str, tuple[NDArray, float]], path: str | os.Path
         row, name, value = min(found, key=lambda item: item[0])
         raise InputError(
             f"{path}: row {row + 1}: {name} is {value:.7g}, which is no number that can be used; mend the row or take it out"
+        )
+
+
+def check_one_pixel_size(h: NDArray, path: str | os.PathLike) -> None:
+    """Refuse images of different pixel size where they are brought together.
+
+    Parameters
+    ----------
+    h : ndarray, shape (n,), `HEADER_DTYPE`
+        Records with a word 123 of 0 do not count.
+    path : path
+
+    Raises
+    ------
+    MismatchError
+    """
+    size = h["PIXSIZE"][h["PIXSIZE"] > 0].astype(np.float64)
+    if len(size) and np.ptp(size) > 1e-3 * size.max():
+        raise MismatchError(
+            f"{path}: has pixel sizes from {size.min():.6g} to {size.max():.6g} A; images of one pixel size are needed: "
+            "take those of one (excopy --where), or bring them to one (blow-up)"
         )

@@ -148,10 +148,11 @@ class Stack:
             return
         objects = self.layout.objects
         try:
-            found, size = star.read_sidecar(path, self.path.name, objects, self.pixel_size)
+            found, size = star.read_sidecar(path, self.path, objects, self.pixel_size)
         except InputError as error:
             # a STAR file that merely has the same name must not make the densities unreadable
             self.notes.append(f"{error}; not used")
+            log.warning("%s; not used", error)
             return
         self._sidecar = found if found.known else None
         if found.known or self.pixel_size is None:

@@ -394,7 +394,7 @@ class StackWriter:
         if not (self.path.exists() and side.is_file()):
             return False
         try:
-            return star.count_images(side, self.path.name) > 0
+            return star.count_images(side, self.path) > 0
         except InputError:
             return False
 
