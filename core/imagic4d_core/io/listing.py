@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError
+from imagic4d_core.io.compressed import open_plain, plain_name
 from imagic4d_core.io.layout import Layout
 from imagic4d_core.io.particles import Metadata, Particles, locate, present
 
@@ -58,9 +59,9 @@ def _read(path: Path, raw: bytes, size_of: Callable[[Path], float | None], stack
     from imagic4d_core.io import cryosparc, frealign, star
 
     with np.errstate(invalid="ignore", over="ignore"):  # what is no number is refused right after, by its row
-        if raw[:6] == b"\x93NUMPY" or path.suffix.lower() == ".cs":
+        if raw[:6] == b"\x93NUMPY" or plain_name(path).suffix.lower() == ".cs":
             return cryosparc.read_particles(path), "CRYOSPARC"
-        if path.suffix.lower() == ".par":
+        if plain_name(path).suffix.lower() == ".par":
             return frealign.read_par(path, stack, size_of), "FREALIGN"
         tables = star.read_star(path)
         if frealign.is_cistem(tables):
@@ -110,7 +111,7 @@ def metadata_of(path: Path, stack: Path, count: int, pixel_size: float | None) -
 
 def open_head(path: Path) -> bytes:
     """The first bytes of a file."""
-    with open(path, "rb") as handle:
+    with open_plain(path) as handle:
         return handle.read(1024)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError
-from imagic4d_core.io import eman, imagic, listing, mrc, spider, star
+from imagic4d_core.io import compressed, eman, imagic, listing, mrc, spider, star
 from imagic4d_core.io.atomic import recover
 from imagic4d_core.io.header import HEADER_DTYPE, set_geometry
 from imagic4d_core.io.layout import check_finite
@@ -55,6 +55,8 @@ def _reader(name: str, rows: str | None) -> Any:
             size = os.fstat(handle.fileno()).st_size
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
+    if compressed.is_compressed(raw):
+        return _unpacked_reader(path, rows)
     if mrc.parse(raw, size) is not None:
         return mrc.MrcFile(path, rows or "centre")
     if path.suffix.lower() in (".hed", ".img"):
@@ -67,6 +69,27 @@ def _reader(name: str, rows: str | None) -> Any:
         return spider.SpiderFile(path)
     what = "is empty" if not size else "is neither IMAGIC, MRC, SPIDER, EMAN2 HDF, STAR, cryoSPARC nor FREALIGN"
     raise InputError(f"{name}: {what}; a file of one of these formats is needed")
+
+
+def _unpacked_reader(path: Path, rows: str | None) -> Any:
+    """The reader of what is in a compressed file; a list finds its stacks from where the compressed one lies."""
+    with compressed.open_plain(path) as handle:
+        try:
+            raw = handle.read(1024)
+        except (OSError, EOFError, ValueError) as error:
+            raise InputError(f"{path}: cannot be unpacked: {error}") from error
+    if listing.is_listing(compressed.plain_name(path), raw):
+        return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows), _size_of)
+    name = compressed.unpacked(path)
+    try:
+        reader = _reader(str(name), rows)
+    except Im4dError as error:
+        raise type(error)(str(error).replace(str(name), str(path))) from error
+    finally:
+        compressed.remove(name)
+    reader.path = reader.layout.path = path
+    reader.layout.notes.append("compressed: unpacked while it is read")
+    return reader
 
 
 def _size_of(path: Path) -> float | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.compressed import read_plain
 from imagic4d_core.io.outside import MAX_ANGLE, MAX_NUMBER, MAX_SHIFT, check_rows
 from imagic4d_core.io.particles import Metadata, Particles, axis_from_standard, numbered, present, volts
 
@@ -71,11 +72,7 @@ def read_document(path: str | os.PathLike) -> Any:
     """
     from gemmi import cif
 
-    try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as STAR: {error.strerror or error}") from error
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    raw = read_plain(path).removeprefix(b"\xef\xbb\xbf")
     try:
         return cif.read_string(_quoted(raw) if not raw.isascii() else raw.decode("ascii"))
     except (RuntimeError, ValueError, UnicodeError, MemoryError) as error:
