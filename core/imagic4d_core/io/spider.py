@@ -74,7 +74,7 @@ class SpiderFile:
         self.stacked = word[23] > 0
         if not np.isfinite(word[[23, 25]]).all() or abs(word[25]) > 2**31:
             raise InputError(
-                f"{path}: SPIDER words 24 and 26 (ISTACK, MAXIM) are {word[23]:g} and {word[25]:g}; the file is damaged"
+                f"{path}: SPIDER words 24 and 26 (ISTACK, MAXIM) are {word[23]:g}, {word[25]:g}; the file is damaged"
             )
         self.item = volume + (self.label if self.stacked else 0)
         body = size - self.label

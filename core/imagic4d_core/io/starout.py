@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, OutputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.particles import Metadata, axis_to_standard, volts
-from imagic4d_core.io.star import ASSUMED, CLASS2D, MEMBERS, OWN, read_document, read_particles
+from imagic4d_core.io.star import ASSUMED, CLASS2D, FLAT3D, MEMBERS, OWN, read_document, read_particles
 
 
 def texts(values: NDArray) -> list[str]:
@@ -82,6 +82,8 @@ def write_star(
         columns.setdefault("_rlnAnglePsi", ["0"] * count)
     if poses.ref3d.any() or flat:
         columns["_rlnClassNumber"] = texts(class2d if flat else poses.ref3d)
+    if "_rlnAnglePsi" in columns and poses.ref3d.any() and not (poses.beta.any() or poses.gamma.any()):
+        columns[FLAT3D] = texts(poses.ref3d)
     if class2d.any() and not flat:
         columns[CLASS2D] = texts(class2d)
     groups, group = _optics(words, np.zeros(count) if sizes is None else sizes, count)
@@ -242,6 +244,9 @@ def write_edited(
     for word, label in _WORD_LABELS.items():
         if word in new.words and _differ(old.words.get(word, np.zeros(len(rows))), new.words[word]):
             made[label] = texts(axis_to_standard(new.words[word]) if word == "DEFANGLE" else new.words[word])
+    flat = all(float(v) == 0 for k in ("Rot", "Tilt") for v in (made | columns).get(f"_rlnAngle{k}", ["0"]))
+    if after.ref3d.any() and "_rlnAnglePsi" in made | columns and flat:
+        made[FLAT3D] = texts(after.ref3d)
     for label, texts_ in made.items():
         column = columns.setdefault(label, ["0"] * count)
         for row, text in zip(rows.tolist(), texts_, strict=True):
