@@ -319,6 +319,13 @@ def sync_file(path: str | os.PathLike) -> None:
         os.close(fd)
 
 
+def temporary_folder() -> Path:
+    """A new folder where the system keeps temporary files (TMPDIR); OSError where there is no place."""
+    import tempfile
+
+    return Path(tempfile.mkdtemp(prefix="im4d-"))
+
+
 def move_folder(old: Path, new: Path) -> None:
     """Give a folder another name on the same file system; OSError where that name is taken by one that is not empty."""
     os.rename(old, new)

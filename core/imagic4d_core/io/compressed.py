@@ -5,13 +5,13 @@ import gzip
 import lzma
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from imagic4d_core.errors import InputError
+from imagic4d_core.io.atomic import temporary_folder
 
 _KINDS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -62,8 +62,7 @@ def unpacked(path: str | os.PathLike) -> Path:
     InputError
         It is damaged, or there is no room for it.
     """
-    folder = tempfile.mkdtemp(prefix="im4d-")
-    name = Path(folder) / plain_name(path).name
+    name = temporary_folder() / plain_name(path).name
     try:
         with open_plain(path) as source, open(name, "wb") as out:
             shutil.copyfileobj(source, out, 1 << 20)
