@@ -44,14 +44,21 @@ def cli(ctx: click.Context, config: str | None) -> None:
     ctx.ensure_object(Run)
 
 
+def catch_signals() -> None:
+    """End as Ctrl-C does, with temporary files removed: on a cluster's time limit, `timeout`, a lost terminal, a CPU limit."""
+    for name in ("SIGTERM", "SIGHUP", "SIGXCPU"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup has asked for none
+            signal.signal(number, signal.default_int_handler)
+
+
 def main() -> None:
     """Entry point of the script `im4d`."""
     # modules are some hundred thousand objects that stay: looking for garbage among them every 700 objects while they load, and
     # once more at the end, takes a tenth of the time of a short command
     gc.set_threshold(10_000, 10, 10)
     atexit.register(gc.freeze)
-    # a cluster's time limit or `timeout` ends a run as Ctrl-C does: temporary files are removed
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    catch_signals()
     cli.main(prog_name="im4d")
 
 

@@ -74,13 +74,13 @@ def _common(*names: str, **attrs: Any) -> Decorator:
 overwrite = _common("--overwrite", is_flag=True, help="Replace outputs that exist.")
 dry_run = _common("--dry-run", is_flag=True, help="Say what would be read, written and replaced; change nothing.")
 json = _common("--json", is_flag=True, help="Print the result as one JSON document.")
-threads = _common("--threads", type=click.IntRange(0), metavar="N", help="Threads in a rank; default: its share of the cores.")
+threads = _common("--threads", type=types.Count(0), metavar="N", help="Threads in a rank; default: its share of the cores.")
 mpi = _common("--mpi/--no-mpi", default=None, help="Use MPI, or not; default: when started by a launcher with several ranks.")
 verbose = _common("-v", "--verbose", count=True, show_default=False, help="Say more on stderr; twice: still more.")
 quiet = _common("-q", "--quiet", count=True, show_default=False, help="Say less.")
 debug = _common("--debug", is_flag=True, help="Show the traceback of an error.")
 record = _common("--record/--no-record", help="Write the full record of this run beside the output, as NAME.im4d.json.")
-seed = _common("--seed", type=click.IntRange(0), metavar="S", help="Seed of the random numbers; drawn and reported when absent.")
+seed = _common("--seed", type=types.Count(0), metavar="S", help="Seed of the random numbers; drawn and reported when absent.")
 
 
 def stack(*decorators: Decorator) -> Decorator:
@@ -103,14 +103,14 @@ common = stack(overwrite, dry_run, json, record, threads, mpi, verbose, quiet, d
 
 # selection and sizes
 loc = option("--loc", type=types.LOCATIONS, metavar="LIST", help="Locations to use, such as 3-5,9,20- (from 1).")
-pixel_size = option("--pixel-size", type=click.FloatRange(0, min_open=True), metavar="A", help="Pixel size in ångström.")
+pixel_size = option("--pixel-size", type=types.Real(0, min_open=True), metavar="A", help="Pixel size in ångström.")
 size = option("--size", type=types.SIZES, default="64", metavar="L[,P[,Z]]", help="Box: lines, pixels, sections, or all alike.")
-number = option("--number", type=click.IntRange(1), metavar="N", help="How many to make.")
-volumes = option("--volumes", type=click.IntRange(1), metavar="K", help="Number of 3Ds.")
+number = option("--number", type=types.Count(1), metavar="N", help="How many to make.")
+volumes = option("--volumes", type=types.Count(1), metavar="K", help="Number of 3Ds.")
 volumes_or_auto = option(
     "--volumes", type=types.COUNT_OR_AUTO, metavar="K|auto", help="Number of 3Ds, at most; auto: as many as are needed."
 )
-min_images = option("--min-images", type=click.IntRange(0), default=0, metavar="N", help="Leave out 3Ds of fewer images.")
+min_images = option("--min-images", type=types.Count(0), default=0, metavar="N", help="Leave out 3Ds of fewer images.")
 
 counted = option(
     "--what", type=types.Words("images", "volumes"), help="What is copied, changed or counted; default: volumes of such a file."
@@ -132,7 +132,7 @@ locations = option("--locations/--no-locations", default=None, help="Location nu
 
 # geometry
 symmetry = option("--symmetry", type=types.SYMMETRY, default="C1", metavar="G", help="Point group: C1, C4, D2, T, O, I.")
-increment = option("--increment", type=click.FloatRange(0, 90, min_open=True), metavar="DEG", help="Angular increment, degrees.")
+increment = option("--increment", type=types.Real(0, 90, min_open=True), metavar="DEG", help="Angular increment, degrees.")
 max_shift = option(
     "--max-shift", type=types.RADIUS, metavar="PX", help="Largest shift searched, in pixels; below 1 a fraction of half the box."
 )
@@ -148,7 +148,7 @@ max_frequency = option(
     "--max-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency used: fraction of Nyquist, or 12A in ångström."
 )
 amplitude_filter = option(
-    "--amplitude-filter", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="F |F|^-P; 0.5 is the ASQ filter."
+    "--amplitude-filter", type=types.Real(0, 1), default=0.0, metavar="P", help="F |F|^-P; 0.5 is the ASQ filter."
 )
 box = option("--box", type=types.SIZES, metavar="L[,P[,Z]]", help="Box: lines, pixels, sections; one number: all sides.")
 fill = option(
@@ -171,13 +171,13 @@ correlation = option(
 )
 from_originals = option("--from-originals", type=types.SOURCE, metavar="FILE", help="Images before the moves of 116 to 118.")
 amplitude_contrast = option(
-    "--amplitude-contrast", type=click.FloatRange(0, 1), default=0.1, metavar="A", help="Amplitude contrast of the CTF."
+    "--amplitude-contrast", type=types.Real(0, 1), default=0.1, metavar="A", help="Amplitude contrast of the CTF."
 )
 ctf_weights = stack(
     option("--weigh-ctf/--no-weigh-ctf", default=False, help="Weigh images by their CTF (words 25 to 27)."), amplitude_contrast
 )
 """Whether the CTF in headers counts."""
-rounds_in_turn = option("--iterations", type=click.IntRange(1), default=1, metavar="N", help="Rounds, when searched in turn.")
+rounds_in_turn = option("--iterations", type=types.Count(1), default=1, metavar="N", help="Rounds, when searched in turn.")
 how_aligned = stack(
     option("--search", type=_SEARCH, default="together", help="Rotation and shift at once, in turn, or one alone."),
     option("--run-shift", type=types.RADIUS, metavar="PX", help="Largest shift in this run; unit as --max-shift."),
@@ -203,12 +203,12 @@ classes = option(
     "--classes", type=types.NUMBERS, required=True, metavar="N[,N...]", help="Numbers of classes; headers get the first."
 )
 classes_if_new = option("--classes", type=types.NUMBERS, metavar="N", help="Number of classes; a resumed run has its own.")
-factors = option("--factors", type=click.IntRange(1), default=15, metavar="N", help="Number of eigenimages used.")
+factors = option("--factors", type=types.Count(1), default=15, metavar="N", help="Number of eigenimages used.")
 ignore = option(
-    "--ignore", type=click.FloatRange(0, 100, max_open=True), default=0.0, metavar="PCT", help="Per cent of images to ignore."
+    "--ignore", type=types.Real(0, 100, max_open=True), default=0.0, metavar="PCT", help="Per cent of images to ignore."
 )
 ignore_worst = option(
-    "--ignore-worst", type=click.FloatRange(0, 100, max_open=True), default=0.0, metavar="PCT",
+    "--ignore-worst", type=types.Real(0, 100, max_open=True), default=0.0, metavar="PCT",
     help="Per cent of the members of each class to leave out.",
 )  # fmt: skip
 mirror = option("--mirror/--no-mirror", default=True, help="Mirrored images too.")
@@ -217,14 +217,14 @@ mirror_if_asked = option("--mirror/--no-mirror", default=False, help="Mirrored r
 # simulated averages
 AVERAGES = ("members", "view_spread", "jitter", "b_factor", "background", "mixed", "junk")
 """What `simulated_averages` declares beside the flag."""
-_share = click.FloatRange(0, 1)
+_share = types.Real(0, 1)
 simulated_averages = stack(
     option("--averages", is_flag=True, help="Make class averages; --snr is theirs, 1 by default."),
     option("--members", metavar="LOW-HIGH", help="Images in an average; default: 10-40."),
-    option("--view-spread", type=click.FloatRange(0), metavar="DEG", help="Their views, s.d. about each axis; default: 5."),
-    option("--jitter", type=click.FloatRange(0), metavar="PX", help="Their shifts, s.d. in pixels; default: 1."),
+    option("--view-spread", type=types.Real(0), metavar="DEG", help="Their views, s.d. about each axis; default: 5."),
+    option("--jitter", type=types.Real(0), metavar="PX", help="Their shifts, s.d. in pixels; default: 1."),
     option("--b-factor", metavar="LOW,HIGH", help="B of their envelopes, square ångström; default: 200,400."),
-    option("--background", type=click.FloatRange(0), metavar="X", help="Background's s.d. over that of signal; default: 0.5."),
+    option("--background", type=types.Real(0), metavar="X", help="Background's s.d. over that of signal; default: 0.5."),
     option("--mixed", type=_share, metavar="X", help="Share of averages with members of two 3Ds; default: 0.05."),
     option("--junk", type=_share, metavar="X", help="Share of averages that show no particle; default: 0.05."),
 )

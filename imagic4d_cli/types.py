@@ -119,6 +119,39 @@ class Symmetry(click.ParamType):
         return [CompletionItem(s) for s in self.known if s.startswith(incomplete.upper())]
 
 
+class Real(click.FloatRange):
+    """A finite number, within limits where there are any; click's own takes ``nan`` and ``inf`` for numbers in any range."""
+
+    name = "float"
+
+    def __init__(
+        self, min: float | None = None, max: float | None = None, min_open: bool = False, max_open: bool = False
+    ) -> None:
+        super().__init__(min, max, min_open, max_open)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not abs(number) < float("inf"):
+            self.fail(f"{value!r} is not a number that can be used; it must be finite", param, ctx)
+        return float(number)
+
+    def _describe_range(self) -> str:
+        return super()._describe_range() if (self.min, self.max) != (None, None) else ""
+
+
+class Count(click.IntRange):
+    """A whole number that a word of 32 bits holds, as those of headers do."""
+
+    name = "integer"
+    largest = 2**31 - 1
+
+    def __init__(self, min: int = 0, max: int | None = None) -> None:
+        super().__init__(min, self.largest if max is None else max)
+
+    def _describe_range(self) -> str:
+        return super()._describe_range() if self.max != self.largest else f"x>={self.min}"
+
+
 def _key(word: str) -> str:
     return word.strip().upper().replace("-", "_").replace(" ", "_")
 

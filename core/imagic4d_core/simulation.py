@@ -13,6 +13,7 @@ from imagic4d_core.ctf.transfer import apply_ctf, ctf, frequency_grid
 from imagic4d_core.errors import UsageError
 from imagic4d_core.geometry.euler import matrix_from_euler
 from imagic4d_core.rng import rng_for
+from imagic4d_core.units import finite
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -239,7 +240,7 @@ def parse_populations(text: Sequence[float] | str | None) -> tuple[float, ...] |
         return None
     parts = text.split(",") if isinstance(text, str) else text
     try:
-        return tuple(float(p) for p in parts)
+        return tuple(finite(p) for p in parts)
     except ValueError:
         raise UsageError(f"populations must be numbers separated by commas, not {text!r}") from None
 
@@ -248,7 +249,7 @@ def parse_defocus(text: str | Sequence[float]) -> tuple[float, float]:
     """Range of underfocus in angstrom from ``LOW,HIGH``, or from one number."""
     parts = text.split(",") if isinstance(text, str) else list(text)
     try:
-        values = [float(p) for p in parts]
+        values = [finite(p) for p in parts]
     except ValueError:
         values = []
     if len(values) not in (1, 2) or values[0] > values[-1]:
@@ -265,7 +266,7 @@ def parse_preferred(text: str | None) -> Preferred | None:
     try:
         if len(parts) not in (2, 3):
             raise ValueError
-        return Preferred(float(parts[0]), float(parts[1]), axes[parts[2].lower()] if len(parts) == 3 else axes["z"])
+        return Preferred(finite(parts[0]), finite(parts[1]), axes[parts[2].lower()] if len(parts) == 3 else axes["z"])
     except (ValueError, KeyError) as err:
         if isinstance(err, UsageError):
             raise

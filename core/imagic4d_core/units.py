@@ -1,11 +1,20 @@
 """Numbers with two readings: radii and shifts (fraction or pixels), frequencies (fraction of Nyquist or ångström)."""
 
+import math
 import re
 from dataclasses import dataclass
 
 from imagic4d_core.errors import InputError, UsageError
 
 _FREQUENCY = re.compile(r"\s*([0-9.eE+-]+)\s*(a|å|ang|angstrom|ångström)?\s*", re.IGNORECASE)
+
+
+def finite(value: float | str) -> float:
+    """A number, or a text that stands for one; ValueError for anything else, NaN and infinity too."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is not finite")
+    return number
 
 
 def in_pixels(value: float, box: int) -> float:
@@ -43,7 +52,7 @@ class Frequency:
             value = float(match.group(1)) if match else -1.0
         except ValueError:
             value = -1.0
-        if not match or not value > 0:
+        if not match or not 0 < value < float("inf"):
             raise UsageError(f"{text!r} is not a frequency: give a fraction of Nyquist such as 0.8, or a resolution such as 12A")
         if match.group(2) is None and value > 1:
             raise UsageError(f"{text} is above Nyquist: give a fraction of Nyquist up to 1, or {text}A for ångström")

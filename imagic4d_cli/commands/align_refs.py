@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from imagic4d_cli import options as opt
+from imagic4d_cli import types
 from imagic4d_cli.run import Run, pass_run
 
 
@@ -15,7 +16,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.how_aligned
 @opt.correlation
 @opt.mirror_if_asked
-@opt.option("--iterations", type=click.IntRange(1), default=5, metavar="N", help="Most rounds.")
+@opt.option("--iterations", type=types.Count(1), default=5, metavar="N", help="Most rounds.")
 @opt.loc
 @opt.common
 @pass_run

@@ -27,14 +27,14 @@ _MODE = types.Words(
 @opt.symmetry
 @opt.max_shift
 @opt.option("--shift-search", type=types.Words("winner", "full"), default="winner", help="Shifts with best direction, or all.")
-@opt.option("--shift-range", type=click.FloatRange(0), default=3.0, metavar="PX", help="How far trial shifts go at a time.")
+@opt.option("--shift-range", type=types.Real(0), default=3.0, metavar="PX", help="How far trial shifts go at a time.")
 @opt.amplitude_filter
 @opt.max_frequency
 @opt.option("--refine/--no-refine", default=True, help="Refine the best pose of each 3D locally.")
 @opt.option("--refine-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency of the local refinement.")
 @opt.mask_radius
-@opt.option("--noise", type=click.FloatRange(0), default=0.0, metavar="X", help="Annealing noise, s.d. of an image's scores.")
-@opt.option("--spread", type=click.FloatRange(0), default=0.0, metavar="X", help="Handicap of crowded view directions.")
+@opt.option("--noise", type=types.Real(0), default=0.0, metavar="X", help="Annealing noise, s.d. of an image's scores.")
+@opt.option("--spread", type=types.Real(0), default=0.0, metavar="X", help="Handicap of crowded view directions.")
 @opt.option("--score", type=types.Words("ccc", "zscore"), default="ccc", help="Correlation, or relative to mismatches.")
 @opt.option("--same-spectrum/--no-same-spectrum", default=True, help="Give all 3Ds one radial spectrum first.")
 @opt.ctf_weights

@@ -19,7 +19,7 @@ _OPERATION = types.Words(
 @opt.dst
 @opt.loc
 @opt.option("--operation", type=_OPERATION, help="What to do with every density.")
-@opt.option("--value", type=float, metavar="V", help="The number to add, to multiply by, the power, the threshold.")
+@opt.option("--value", type=types.Real(), metavar="V", help="The number to add, to multiply by, the power, the threshold.")
 @opt.option("--expr", metavar="FORMULA", help="A formula in place of --operation, such as 'clip(a, 0, 5) * 2'.")
 @opt.mask_radius
 @opt.falloff

@@ -9,7 +9,7 @@ from imagic4d_cli import types
 from imagic4d_cli.run import Run, pass_run
 
 _MODE = types.Words("do-it-all", "refine-threshold")
-_POSITIVE = click.FloatRange(0, min_open=True)
+_POSITIVE = types.Real(0, min_open=True)
 
 
 @click.command("auto-mask")
@@ -19,14 +19,14 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 @opt.option("--modulation", type=types.TARGET, metavar="FILE", help="Write the modulation map.")
 @opt.option("--from-modulation", type=types.SOURCE, metavar="FILE", help="The map that refine-threshold cuts.")
 @opt.option("--masked", type=types.TARGET, metavar="FILE", help="Write the objects times their masks.")
-@opt.option("--threshold", type=click.FloatRange(0), metavar="T", help="Threshold in s.d. of the background; default: found.")
+@opt.option("--threshold", type=types.Real(0), metavar="T", help="Threshold in s.d. of the background; default: found.")
 @opt.option("--percent", type=_POSITIVE, metavar="P", help="Find the threshold that has this percentage of the box inside.")
 @opt.option("--mass", type=_POSITIVE, metavar="KDA", help="Find the threshold for a protein of this mass, kDa.")
 @opt.option("--contrast", type=types.Words("auto", "bright", "dark", "both"), default="auto", help="Which deviations count.")
 @opt.option("--low-pass", type=types.FREQUENCY, metavar="F", help="Noise filter before squaring; default: from the data.")
 @opt.option("--high-pass", type=types.FREQUENCY, metavar="F", help="Take an uneven background away; about 2 / object size.")
 @opt.option("--sharpness", type=types.FREQUENCY, metavar="F", help="Low-pass after squaring; default: from the data.")
-@opt.option("--components", type=click.IntRange(0), default=1, metavar="N", help="Connected regions to keep; 0: all.")
+@opt.option("--components", type=types.Count(0), default=1, metavar="N", help="Connected regions to keep; 0: all.")
 @opt.option("--fill-holes/--keep-holes", default=True, help="Fill holes in the mask.")
 @opt.option("--extend", type=types.RADIUS, default=0.0, metavar="PX", help="Grow the region; below 1 of half the box.")
 @opt.falloff

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import click
-
 from imagic4d_cli import options as opt
 from imagic4d_cli import types
 from imagic4d_cli.pairs import pair
 from imagic4d_cli.run import Run, pass_run
 
 _METHOD = types.Words("fourier", "spline", "bilinear", "nearest", "coarse", imagic={"ZOOM": "spline", "COARSE": "coarse"})
-_POSITIVE = click.FloatRange(0, min_open=True)
+_POSITIVE = types.Real(0, min_open=True)
 
 
 @pair("blow-up", "threed-blowup")

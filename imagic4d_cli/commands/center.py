@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import click
-
 from imagic4d_cli import options as opt
 from imagic4d_cli import types
 from imagic4d_cli.pairs import pair
@@ -17,11 +15,11 @@ _CRITERION = types.Words("total-sum", "mass", imagic={"TOTSUM": "total-sum", "MA
 @opt.dst
 @opt.loc
 @opt.option("--criterion", type=_CRITERION, default="total-sum", help="Rotational average of the sum, or centre of mass.")
-@opt.option("--rounds", type=click.IntRange(1), default=5, metavar="N", help="How often the centres are found again.")
+@opt.option("--rounds", type=types.Count(1), default=5, metavar="N", help="How often the centres are found again.")
 @opt.max_shift
 @opt.max_frequency
 @opt.mask_radius
-@opt.option("--level", type=float, metavar="D", help="Mass: only densities above it count; default: mean of the border.")
+@opt.option("--level", type=types.Real(), metavar="D", help="Mass: only densities above it count; default: mean of the border.")
 @opt.option("--whole-pixels", is_flag=True, help="Shift by whole pixels only: nothing is interpolated.")
 @opt.interpolation
 @opt.fill

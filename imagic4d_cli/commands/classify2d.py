@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from imagic4d_cli import options as opt
+from imagic4d_cli import types
 from imagic4d_cli.run import Run, pass_run
 
 
@@ -12,7 +13,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.source("src", "IMAGES", help="Single images, nothing known of them.")
 @opt.rundir
 @opt.classes_if_new
-@opt.option("--iterations", type=click.IntRange(1), default=8, metavar="N", help="Classifications at most.")
+@opt.option("--iterations", type=types.Count(1), default=8, metavar="N", help="Classifications at most.")
 @opt.factors
 @opt.mask_radius
 @opt.max_shift

@@ -16,11 +16,9 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--truth-volumes", type=types.SOURCE, metavar="FILE", help="True volumes, or blob models (.json).")
 @opt.option("--table", type=types.SOURCE, metavar="FILE", help="Table of simulate --averages: leave junk and mixed ones out.")
 @opt.symmetry
-@opt.option("--min-ari", type=click.FloatRange(-1, 1), metavar="X", help="Demand this adjusted Rand index, or more.")
-@opt.option("--max-pose-error", type=click.FloatRange(0), metavar="DEG", help="Demand this median pose error, or less.")
-@opt.option(
-    "--min-fsc", type=click.FloatRange(0, 1), metavar="F", help="Demand FSC 0.5 up to this fraction of Nyquist of every 3D."
-)
+@opt.option("--min-ari", type=types.Real(-1, 1), metavar="X", help="Demand this adjusted Rand index, or more.")
+@opt.option("--max-pose-error", type=types.Real(0), metavar="DEG", help="Demand this median pose error, or less.")
+@opt.option("--min-fsc", type=types.Real(0, 1), metavar="F", help="Demand FSC 0.5 up to this fraction of Nyquist of every 3D.")
 @opt.threads
 @opt.reading
 @pass_run

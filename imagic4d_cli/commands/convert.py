@@ -20,7 +20,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--type", "type_", type=types.Words("real", "long", "intg", "pack", "comp"), help="Density type of the output.")
 @opt.pixel_size
 @opt.option("--what", type=types.Words("images", "volumes"), help="Take sections as images, or images as sections of volumes.")
-@opt.option("--sections", type=click.IntRange(1), metavar="N", help="Sections of a volume; default: as many as lines.")
+@opt.option("--sections", type=types.Count(1), metavar="N", help="Sections of a volume; default: as many as lines.")
 @opt.option("--poses", type=types.SOURCE, metavar="FILE", help="Take poses, classes and CTF from this STAR, .cs or .par file.")
 @opt.option("--template", type=types.SOURCE, metavar="STAR", help="Write only a STAR file: this one, with the poses of INPUT.")
 @opt.common_serial

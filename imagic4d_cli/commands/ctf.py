@@ -18,10 +18,10 @@ _METHOD = types.Words(
 @opt.dst
 @opt.option("--correct-by", "correct", type=_METHOD, default="phase-flip", help="What is done to the spectra.")
 @opt.option("--star", type=types.SOURCE, metavar="FILE", help="STAR file of RELION with defocus; default: the header.")
-@opt.option("--noise-to-signal", type=click.FloatRange(0, min_open=True), default=0.1, metavar="X", help="Of the Wiener filter.")
+@opt.option("--noise-to-signal", type=types.Real(0, min_open=True), default=0.1, metavar="X", help="Of the Wiener filter.")
 @opt.amplitude_contrast
-@opt.option("--set-voltage", type=click.FloatRange(1, 3000), metavar="KV", help="In place of word 101.")
-@opt.option("--set-cs", type=click.FloatRange(0), metavar="MM", help="In place of word 102.")
+@opt.option("--set-voltage", type=types.Real(1, 3000), metavar="KV", help="In place of word 101.")
+@opt.option("--set-cs", type=types.Real(0), metavar="MM", help="In place of word 102.")
 @opt.option("--again", is_flag=True, help="Images that were corrected before too.")
 @opt.pixel_size
 @opt.loc

@@ -23,7 +23,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--parity", type=types.Words("all", "odd", "even"), default="all", help="Only odd or even locations.")
 @opt.option("--by", metavar="WORD", help="Header word to sort by; or ANGULAR_ERROR (105), OVERALL (115).")
 @opt.option("--down", is_flag=True, help="Sort from large to small.")
-@opt.option("--keep", type=click.IntRange(0), metavar="N", help="Stop after the first N; 0: all.")
+@opt.option("--keep", type=types.Count(0), metavar="N", help="Stop after the first N; 0: all.")
 @opt.seed
 @opt.common_serial
 @pass_run

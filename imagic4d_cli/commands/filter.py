@@ -25,15 +25,11 @@ _CUT = "fraction of Nyquist, or 12A in ångström."
     default="gaussian",
     help="How the filter falls; all but hard pass one half at the cut-off.",
 )
-@opt.option("--edge-width", type=click.FloatRange(0, 2), default=0.05, metavar="F", help="Width of the cosine edge, of Nyquist.")
-@opt.option("--order", type=click.IntRange(1, 100), default=8, metavar="N", help="Of the Butterworth edge; more is steeper.")
-@opt.option(
-    "--remaining", type=click.FloatRange(0, 1), default=0.0, metavar="T", help="What the high-pass leaves at frequency 0."
-)
-@opt.option("--b-factor", type=float, default=0.0, metavar="A2", help="B-factor in Å²: above 0 damps, below 0 sharpens.")
-@opt.option(
-    "--padding", type=click.FloatRange(1, 4), default=1.0, metavar="X", help="Continue the borders as in a mirror, to X boxes."
-)
+@opt.option("--edge-width", type=types.Real(0, 2), default=0.05, metavar="F", help="Width of the cosine edge, of Nyquist.")
+@opt.option("--order", type=types.Count(1, 100), default=8, metavar="N", help="Of the Butterworth edge; more is steeper.")
+@opt.option("--remaining", type=types.Real(0, 1), default=0.0, metavar="T", help="What the high-pass leaves at frequency 0.")
+@opt.option("--b-factor", type=types.Real(), default=0.0, metavar="A2", help="B-factor in Å²: above 0 damps, below 0 sharpens.")
+@opt.option("--padding", type=types.Real(1, 4), default=1.0, metavar="X", help="Continue the borders as in a mirror, to X boxes.")
 @opt.pixel_size
 @opt.common
 @pass_run

@@ -16,10 +16,10 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--all-pairs", is_flag=True, help="Every object of A with every one of B.")
 @opt.option("--mask", type=types.SOURCE, metavar="FILE", help="Mask file, values 0 to 1.")
 @opt.mask_radius
-@opt.option("--edge", type=click.FloatRange(0), default=5.0, metavar="PX", help="Width of the mask's soft edge, pixels.")
+@opt.option("--edge", type=types.Real(0), default=5.0, metavar="PX", help="Width of the mask's soft edge, pixels.")
 @opt.option("--correct/--no-correct", default=True, help="Take out the mask's own correlation by random phases.")
 @opt.symmetry
-@opt.option("--extent", type=click.FloatRange(0, 1, min_open=True), default=0.66, metavar="X", help="Object's length / box.")
+@opt.option("--extent", type=types.Real(0, 1, min_open=True), default=0.66, metavar="X", help="Object's length / box.")
 @opt.pixel_size
 @opt.common_serial
 @pass_run

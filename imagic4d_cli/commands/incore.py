@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import click
-
 from imagic4d_cli import options as opt
 from imagic4d_cli import types
 from imagic4d_cli.pairs import pair
@@ -28,8 +26,8 @@ _MODE = types.Words(
 @opt.symmetry
 @opt.interpolation
 @opt.number
-@opt.option("--bins", type=click.IntRange(1, 100000), default=32, metavar="N", help="Bins of the histogram.")
-@opt.option("--least", type=float, metavar="D", help="Least density of a peak.")
+@opt.option("--bins", type=types.Count(1, 100000), default=32, metavar="N", help="Bins of the histogram.")
+@opt.option("--least", type=types.Real(), metavar="D", help="Least density of a peak.")
 @opt.common
 @pass_run
 def cli(run: Run, src: str, dst: str | None, unit: str, **settings: Any) -> None:

@@ -13,8 +13,8 @@ _KIND = types.Words("auto", "eigenimages", "spectrum", "map", "dendrogram")
 @opt.source(metavar="INPUT", help="ROOT of msa run, images with coordinates, or the tree of msa classify (.npz).")
 @opt.target(metavar="[OUTPUT]", help="Picture to write (.png); without it the picture is text.", required=False)
 @opt.option("--kind", type=_KIND, default="auto", help="What to draw; auto: what the input holds.")
-@opt.option("--axes", type=click.IntRange(1), nargs=2, default=(1, 2), metavar="A B", help="Factors of a map.")
-@opt.option("--cut", type=click.IntRange(1), metavar="N", help="Number of classes at which a dendrogram is cut.")
+@opt.option("--axes", type=types.Count(1), nargs=2, default=(1, 2), metavar="A B", help="Factors of a map.")
+@opt.option("--cut", type=types.Count(1), metavar="N", help="Number of classes at which a dendrogram is cut.")
 @opt.as_text
 @opt.colour
 @opt.common_serial

@@ -18,7 +18,7 @@ _SOLVER = types.Words("auto", "covariance", "gram", "krylov")
 @click.command("msa run")
 @opt.source("src", "IMAGES", help="Images or volumes.")
 @opt.target("root", "ROOT", "Root name of the files to write.")
-@opt.option("--eigenimages", type=click.IntRange(1), default=25, metavar="K", help="Number of eigenimages (factors).")
+@opt.option("--eigenimages", type=types.Count(1), default=25, metavar="K", help="Number of eigenimages (factors).")
 @opt.option("--metric", type=_METRIC, default="modulation", help="Distance between images.")
 @opt.mask_file
 @opt.mask_radius
@@ -26,7 +26,7 @@ _SOLVER = types.Words("auto", "covariance", "gram", "krylov")
 @opt.option("--reuse", type=types.SOURCE, metavar="ROOT", help="Use the eigenimages, metric and mask of this earlier run.")
 @opt.option("--images-out", type=types.TARGET, metavar="FILE", help="Write coordinates here in place of into IMAGES.")
 @opt.option("--solver", type=_SOLVER, default="auto", help="Way to the eigenimages; auto: the cheapest exact one.")
-@opt.option("--passes", type=click.IntRange(2), default=25, metavar="N", help="Most passes of krylov over the images.")
+@opt.option("--passes", type=types.Count(2), default=25, metavar="N", help="Most passes of krylov over the images.")
 @opt.common
 @pass_run
 def cli(run: Run, src: str, root: str, images_out: str | None, **settings: Any) -> None:

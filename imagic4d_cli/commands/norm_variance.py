@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import click
-
 from imagic4d_cli import options as opt
 from imagic4d_cli import types
 from imagic4d_cli.pairs import pair
@@ -22,9 +20,9 @@ _REGION = types.Words(
 @opt.mask_radius
 @opt.falloff
 @opt.mask_file
-@opt.option("--sigma", type=click.FloatRange(0, min_open=True), default=10.0, metavar="S", help="Wanted standard deviation.")
+@opt.option("--sigma", type=types.Real(0, min_open=True), default=10.0, metavar="S", help="Wanted standard deviation.")
 @opt.option(
-    "--outliers", type=click.FloatRange(1), metavar="K", help="First set what is beyond K standard deviations (dust) to the mean."
+    "--outliers", type=types.Real(1), metavar="K", help="First set what is beyond K standard deviations (dust) to the mean."
 )
 @opt.option("--ramp", is_flag=True, help="First take off the best linear function under the mask (uneven background).")
 @opt.option("--apply-mask", is_flag=True, help="Multiply by the mask at the end.")

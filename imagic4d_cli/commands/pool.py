@@ -16,7 +16,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--images-out", type=types.TARGET, metavar="FILE", help="The images with poses and memberships in the 3Ds kept.")
 @opt.option("--table", type=types.TARGET, metavar="FILE", help="Scores of all images in all 3Ds, text with tabs.")
 @opt.option("--check", is_flag=True, help="Exit code 1 unless every 3D kept was found by another run.")
-@opt.option("--least", type=click.IntRange(1), default=1, metavar="N", help="With --check: fewer 3Ds kept are no agreement.")
+@opt.option("--least", type=types.Count(1), default=1, metavar="N", help="With --check: fewer 3Ds kept are no agreement.")
 @opt.increment
 @opt.symmetry
 @opt.max_shift

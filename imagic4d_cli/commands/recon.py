@@ -16,7 +16,7 @@ _MEMBERSHIP = types.Words(
     },
 )  # fmt: skip
 _EULER = types.Words("header", "random", imagic={"ANGREC_HEADER_VALUES": "header", "RANDOM_EULER_ANGLES": "random"})
-_PART = click.FloatRange(0, 1, min_open=True)
+_PART = types.Real(0, 1, min_open=True)
 _METHOD = types.Words("fourier", "exact-filter", imagic={"EXACT_FILTER": "exact-filter"})
 
 
@@ -30,7 +30,7 @@ _METHOD = types.Words("fourier", "exact-filter", imagic={"EXACT_FILTER": "exact-
 @opt.symmetry
 @opt.option("--method", type=_METHOD, default="fourier", help="Direct Fourier inversion, or exact-filter back-projection.")
 @opt.option("--object-size", type=_PART, default=0.8, metavar="X", help="Exact filter: object diameter, fraction of the box.")
-@opt.option("--hamming", type=float, default=0.99, metavar="H", help="Low-pass: cosine edge centred at H of Nyquist.")
+@opt.option("--hamming", type=types.Real(), default=0.99, metavar="H", help="Low-pass: cosine edge centred at H of Nyquist.")
 @opt.mask_radius
 @opt.max_frequency
 @opt.option("--wiener/--no-wiener", default=False, help="Weight shells by the SSNR that the half sets give.")
@@ -39,7 +39,7 @@ _METHOD = types.Words("fourier", "exact-filter", imagic={"EXACT_FILTER": "exact-
 @opt.option("--reprojections", type=types.TARGET, metavar="FILE", help="Write a re-projection for every image.")
 @opt.option("--errors", type=types.TARGET, metavar="FILE", help="Write image minus scaled re-projection for every image.")
 @opt.option("--halves", type=types.TARGET, metavar="FILE", help="Write the half sets' volumes, to FILE_a and FILE_b.")
-@opt.option("--folds", type=click.IntRange(0), default=0, metavar="F", help="Deal the images into F (even) folds.")
+@opt.option("--folds", type=types.Count(0), default=0, metavar="F", help="Deal the images into F (even) folds.")
 @opt.option("--leave-out", type=types.TARGET, metavar="FILE", help="Write volumes made without one fold each.")
 @opt.option("--images-out", type=types.TARGET, metavar="FILE", help="Write the images with the memberships and angles used.")
 @opt.seed

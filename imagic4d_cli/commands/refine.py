@@ -13,7 +13,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.source("src", "IMAGES", help="Class averages or images, nothing known of them.")
 @opt.rundir
 @opt.volumes_or_auto
-@opt.option("--iterations", type=click.IntRange(8), default=30, metavar="N", help="Most iterations.")
+@opt.option("--iterations", type=types.Count(8), default=30, metavar="N", help="Most iterations.")
 @opt.symmetry
 @opt.option("--start", default="random", metavar="random|header|VOLUMES", help="Where to start from.")
 @opt.option("--starts", type=types.COUNT_OR_AUTO, default="auto", metavar="auto|S", help="Random starts; auto: until they agree.")
@@ -25,7 +25,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.mask_radius
 @opt.max_shift
 @opt.option("--leave-fold-out/--no-leave-fold-out", "leave_out", default=True, help="Score images with 3Ds made without them.")
-@opt.option("--over", type=click.IntRange(1), default=2, metavar="N", help="Start with N times as many 3Ds, merged later.")
+@opt.option("--over", type=types.Count(1), default=2, metavar="N", help="Start with N times as many 3Ds, merged later.")
 @opt.option("--invert/--no-invert", default=False, help="Change the sign of densities: protein must be bright.")
 @opt.option("--centre/--no-centre", default=True, help="Find shifts by correlation with the rotated total sum.")
 @opt.ctf_weights

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import click
-
 from imagic4d_cli import options as opt
 from imagic4d_cli import types
 from imagic4d_cli.pairs import pair
@@ -14,14 +12,14 @@ from imagic4d_cli.run import Run, pass_run
 @opt.src
 @opt.dst
 @opt.loc
-@opt.option("--angle", type=float, metavar="DEG", help="Angle in degrees, clockwise on the screen (volumes: about Z).")
+@opt.option("--angle", type=types.Real(), metavar="DEG", help="Angle in degrees, clockwise on the screen (volumes: about Z).")
 @opt.option("--angles", type=types.NUMBERS, metavar="A,B,G", help="Euler angles ALPHA,BETA,GAMMA in degrees.")
 @opt.option("--shift", type=types.NUMBERS, metavar="X,Y[,Z]", help="Shift before the rotation: lines, pixels, sections.")
 @opt.option("--equivalent", type=types.SOURCE, metavar="FILE", help="Take the equivalent moves from this file's headers.")
 @opt.option("--by-pose", is_flag=True, help="Take off the pose: shift by words 80 and 81, turn ALPHA to 0.")
 @opt.option("--inverse", is_flag=True, help="Undo the move instead.")
 @opt.option("--mirrored", is_flag=True, help="Mirror first: turn the pixels of every line round.")
-@opt.option("--max-move", type=click.FloatRange(0), metavar="PX", help="Refuse shifts longer than this; 0: no check.")
+@opt.option("--max-move", type=types.Real(0), metavar="PX", help="Refuse shifts longer than this; 0: no check.")
 @opt.interpolation
 @opt.fill
 @opt.common

@@ -13,7 +13,7 @@ _WHAT = types.Words("auto", "montage", "sections", "projections", "surface")
 @opt.source(metavar="FILE")
 @opt.option("--output", type=types.FileName((".png",)), metavar="PNG", help="Write a PNG; without it the picture is text.")
 @opt.loc
-@opt.option("--columns", type=click.IntRange(1), metavar="N", help="Tiles in a row.")
+@opt.option("--columns", type=types.Count(1), metavar="N", help="Tiles in a row.")
 @opt.option("--kind", type=_WHAT, default="auto", help="What to show; auto: all kinds for volumes, a montage for images.")
 @opt.words
 @opt.as_text

@@ -8,30 +8,28 @@ from imagic4d_cli import options as opt
 from imagic4d_cli import types
 from imagic4d_cli.run import Run, pass_run
 
-_POSITIVE = click.FloatRange(0, min_open=True)
+_POSITIVE = types.Real(0, min_open=True)
 
 
 @click.command("simulate")
 @opt.source("volumes", "VOLUMES", help="Stack of volumes, or blob models (.json) for exact projections.")
 @opt.target("output", "OUT", help="Images to write.")
-@opt.option("--images", type=click.IntRange(1), required=True, metavar="N", help="Number of images.")
+@opt.option("--images", type=types.Count(1), required=True, metavar="N", help="Number of images.")
 @opt.option(
     "--snr", type=_POSITIVE, metavar="X",
     help="Variance of signal over noise, whole box, before shifts; default: no noise, 1 with --averages.",
 )  # fmt: skip
-@opt.option("--shift-sigma", type=click.FloatRange(0), default=0.0, metavar="PX", help="Standard deviation of shifts, pixels.")
+@opt.option("--shift-sigma", type=types.Real(0), default=0.0, metavar="PX", help="Standard deviation of shifts, pixels.")
 @opt.option("--populations", metavar="LIST", help="Relative sizes of the 3Ds, such as 70,20,10; default: equal.")
 @opt.option("--preferred", metavar="F,DEG[,x|y|z]", help="See the share F of the images within DEG degrees of an axis (z).")
 @opt.option("--truth", type=types.TARGET, metavar="FILE", help="Write the truth here, and leave the pose words of OUT blank.")
 @opt.option("--noise-only", is_flag=True, help="Pure noise, of the level that the SNR would give.")
-@opt.option(
-    "--contrast-spread", type=click.FloatRange(0), default=0.0, metavar="X", help="Relative spread of the signal's strength."
-)
+@opt.option("--contrast-spread", type=types.Real(0), default=0.0, metavar="X", help="Relative spread of the signal's strength.")
 @opt.option("--ctf", is_flag=True, help="Draw a defocus for every image and apply the CTF.")
 @opt.option("--defocus", default="10000,30000", metavar="LOW,HIGH", help="Range of underfocus, ångström.")
 @opt.option("--voltage", type=_POSITIVE, default=300.0, metavar="KV", help="Acceleration voltage, kV.")
-@opt.option("--cs", type=click.FloatRange(0), default=2.7, metavar="MM", help="Spherical aberration, mm.")
-@opt.option("--amplitude", type=click.FloatRange(0, 1), default=0.1, metavar="X", help="Amplitude contrast, fraction.")
+@opt.option("--cs", type=types.Real(0), default=2.7, metavar="MM", help="Spherical aberration, mm.")
+@opt.option("--amplitude", type=types.Real(0, 1), default=0.1, metavar="X", help="Amplitude contrast, fraction.")
 @opt.simulated_averages
 @opt.seed
 @opt.common

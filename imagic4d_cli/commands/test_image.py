@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import click
-
 from imagic4d_cli import options as opt
 from imagic4d_cli import types
 from imagic4d_cli.pairs import pair
@@ -23,7 +21,7 @@ _VOLUMES = ("unrelated", "model", "resolution", "use_b_factors")
 @opt.option("--pattern", type=_PATTERN, default="blobs", help="What to draw.")
 @opt.option("--radius", type=types.RADIUS, metavar="R", help="Of disc, ring, helix; sigma of the Gaussian.")
 @opt.falloff
-@opt.option("--period", type=click.FloatRange(1), metavar="PX", help="Of sinus, checker, zones (box / 8), helix (box / 2).")
+@opt.option("--period", type=types.Real(1), metavar="PX", help="Of sinus, checker, zones (box / 8), helix (box / 2).")
 @opt.axis
 @opt.option("--unrelated", is_flag=True, help="Blobs: independent structures, in place of variants of one.")
 @opt.option("--model", type=types.ATOMS, metavar="FILE", help="Atomic coordinates, PDB or mmCIF, for --pattern model.")

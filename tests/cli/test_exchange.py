@@ -387,7 +387,7 @@ def test_maps_of_relion_are_volumes(tmp_path):
         ("data_\nloop_\n_rlnImageName\n9@a.mrcs\n", 3, "lists image 9 of"),
         ("data_\nloop_\n_rlnImageName\nx@a.mrcs\n", 3, "counted from 1"),
         ("data_\nloop_\n_rlnImageName\n1@a.mrcs\n1@b.mrcs\n", 4, "all must have one size"),
-        ("data_\nloop_\n_rlnImageName\n_rlnAngleRot\n1@a.mrcs ten\n", 3, "holds 'ten'"),
+        ("data_\nloop_\n_rlnImageName\n_rlnAngleRot\n1@a.mrcs ten\n", 3, "row 1: _rlnAngleRot is 'ten'"),
         ("data_\nloop_\n_rlnImageName\n_rlnOriginXAngst\n1@a.mrcs 3\n", 3, "no pixel size"),
         ("data_ no star {", 3, "cannot be read as STAR"),
     ],

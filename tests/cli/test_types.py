@@ -3,7 +3,8 @@
 import click
 import pytest
 
-from imagic4d_cli import types
+from imagic4d_cli import registry, types
+from imagic4d_cli.main import cli
 from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.units import Frequency, as_fraction, in_pixels
 
@@ -84,3 +85,39 @@ def test_locations():
     assert types.LOCATIONS.convert("3-5,9,20-", None, None).ranges == ((3, 5), (9, 9), (20, None))
     with pytest.raises(click.BadParameter, match="start at 1"):
         types.LOCATIONS.convert("0", None, None)
+
+
+def _number_options():
+    """Every option and argument of every command that takes numbers."""
+    with click.Context(cli) as ctx:
+        for name in registry.TABLE:
+            command = cli if " " not in name else cli.get_command(ctx, name.split()[0])
+            for param in command.get_command(ctx, name.split()[-1]).params:
+                kind = param.type.types[0] if isinstance(param.type, click.Tuple) else param.type
+                yield name, param, kind
+
+
+def test_numbers_of_all_options_are_finite():
+    seen = 0
+    for name, param, kind in _number_options():
+        if param.name in ("verbose", "quiet"):  # counted, not given
+            continue
+        assert type(kind) not in (click.FloatRange, click.IntRange, type(click.FLOAT), type(click.INT)), (name, param.name)
+        if isinstance(kind, types.Real | types.Count | types.Radius | types.FrequencyType | types.Numbers):
+            seen += 1
+            for text in ("nan", "inf", "-inf", "1e999", "1e999A"):
+                with pytest.raises(click.BadParameter):
+                    kind.convert(text, param, None)
+        if isinstance(kind, types.Count):
+            assert kind.convert(str(kind.min + 1), param, None) == kind.min + 1
+            with pytest.raises(click.BadParameter):
+                kind.convert("999999999999", param, None)
+    assert seen > 100
+
+
+@pytest.mark.parametrize(
+    "option", [("--populations", "1,nan"), ("--defocus", "nan"), ("--defocus", "1e4,inf"), ("--preferred", "nan,9")]
+)
+def test_numbers_in_lists_are_finite(im4d, tmp_path, option):
+    im4d("threed-test", tmp_path / "v.hed", "--number", 2, "--size", 8, "--seed", 1, "--pixel-size", 3)
+    im4d("simulate", tmp_path / "v.hed", tmp_path / "o.hed", "--images", 4, "--ctf", *option, code=2)

@@ -213,11 +213,12 @@ def test_star_of_other_programs(tmp_path):
     write_stack(tmp_path / "a.mrcs", pattern(3, 4, 4))
     (tmp_path / "a.star").write_text(
         "data_\nloop_\n_rlnImageName #1\n_rlnAngleRot #2\n_rlnOriginX #3\n_rlnClassNumber #4\n"
-        "3@some/where/a.mrcs 10 1.5 2\n1@a.mrcs 20 0 1\n1@other.mrcs 99 0 7\n"
+        "3@some/where/a.mrcs 10 1.5 2\n1@some/where/a.mrcs 20 0 1\n1@other.mrcs 99 0 7\n"
     )
     poses = Poses.from_headers(read_stack(tmp_path / "a.mrcs")[1])
     assert poses.ref3d.tolist() == [1, 0, 2]
-    assert poses.gamma.tolist() == [110.0, 0.0, 100.0]
+    assert poses.alpha.tolist() == [20.0, 0.0, 10.0]  # without tilt only the sum of the others counts
+    assert not poses.gamma.any()
     assert poses.shift.tolist() == [[0, 0], [0, 0], [0, 1.5]]
 
 

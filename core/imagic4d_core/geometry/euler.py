@@ -78,16 +78,19 @@ def directions_from_matrix(matrix: ArrayLike) -> F64:
 def relion_from_euler(alpha: ArrayLike, beta: ArrayLike, gamma: ArrayLike) -> tuple[F64, F64, F64]:
     """IMAGIC (ALPHA, BETA, GAMMA) to RELION/SPIDER/Xmipp (rot, tilt, psi), degrees.
 
-    Valid for arrays taken over with the line flip that keeps the centre (imagic-format sections 6 and 7).
+    Valid for arrays taken over with the line flip that keeps the centre (imagic-format sections 6 and 7). Where BETA is 0 only
+    the sum of the others counts: it is psi, and rot is 0. No angles are no angles then, and a rotation in the plane stays one.
     """
-    a, b, g = (np.asarray(v, dtype=np.float64) for v in (alpha, beta, gamma))
-    return _turn(g - 90.0), b + 0.0, _turn(a + 90.0)
+    a, b, g = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in (alpha, beta, gamma)))
+    flat = b == 0
+    return np.where(flat, 0.0, _turn(g - 90.0)), b + 0.0, _turn(np.where(flat, a + g, a + 90.0))
 
 
 def euler_from_relion(rot: ArrayLike, tilt: ArrayLike, psi: ArrayLike) -> tuple[F64, F64, F64]:
-    """RELION/SPIDER/Xmipp (rot, tilt, psi) to IMAGIC (ALPHA, BETA, GAMMA), degrees."""
-    r, t, p = (np.asarray(v, dtype=np.float64) for v in (rot, tilt, psi))
-    return _turn(p - 90.0), t + 0.0, _turn(r + 90.0)
+    """RELION/SPIDER/Xmipp (rot, tilt, psi) to IMAGIC (ALPHA, BETA, GAMMA), degrees; GAMMA is 0 where tilt is."""
+    r, t, p = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in (rot, tilt, psi)))
+    flat = t == 0
+    return _turn(np.where(flat, p + r, p - 90.0)), t + 0.0, np.where(flat, 0.0, _turn(r + 90.0))
 
 
 def random_rotations(rng: "np.random.Generator", count: int) -> F64:

@@ -4,7 +4,9 @@ A pose is a rotation vector (radians) of the rotation that is the transpose of R
 RELION's sign; classes and half sets are counted from 0 (fields as described in cryoSPARC's guide, "Manipulating .cs files").
 """
 
+import io
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +15,22 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError
 from imagic4d_core.geometry import euler
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.compressed import read_plain
 from imagic4d_core.io.particles import Metadata, Particles, axis_from_standard, numbered, volts
+
+#: Bytes of the description of the fields that are read at most; NumPy's own limit is for files of strangers with Python objects.
+_DESCRIPTION = 1 << 24
 
 
 def _load(path: str | os.PathLike) -> NDArray:
     try:
-        data = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as a cryoSPARC file: {str(error).splitlines()[0]}") from error
-    if not isinstance(data, np.ndarray) or data.dtype.names is None:
+        data = np.load(io.BytesIO(read_plain(path)), allow_pickle=False, max_header_size=_DESCRIPTION)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the parser of a damaged description makes of it
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be read as a cryoSPARC file: {why}") from error
+    if not isinstance(data, np.ndarray) or data.dtype.names is None or data.ndim != 1:
         raise InputError(f"{path}: is a NumPy file, but not of cryoSPARC (a structured array with names like blob/path)")
     return data
 
@@ -42,8 +51,14 @@ def _beside(path: Path, data: NDArray) -> dict[str, NDArray]:
         order = np.argsort(more["uid"])
         at = np.clip(np.searchsorted(more["uid"], fields["uid"], sorter=order), 0, len(more) - 1)
         rows = order[at]
-        if (more["uid"][rows] == fields["uid"]).all():
-            fields |= {name: more[name][rows] for name in more.dtype.names or () if name not in fields}
+        if len(more) and (more["uid"][rows] == fields["uid"]).all():
+            # poses that are passed through are those of an earlier job
+            own = any(name.startswith("alignments") for name in data.dtype.names or ())
+            fields |= {
+                name: more[name][rows]
+                for name in more.dtype.names or ()
+                if name not in fields and not (own and name.startswith("alignments"))
+            }
     return fields
 
 
@@ -58,7 +73,13 @@ def read_particles(path: str | os.PathLike) -> Particles:
         Not such a file, or without image names.
     """
     path = Path(path)
-    data = _load(path)
+    try:
+        return _read(path, _load(path))
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path}: has fields of another kind or shape than cryoSPARC gives them: {error}") from error
+
+
+def _read(path: Path, data: NDArray) -> Particles:
     fields = _beside(path, data)
     if "blob/path" not in fields:
         raise InputError(
@@ -68,6 +89,8 @@ def read_particles(path: str | os.PathLike) -> Particles:
     file = numbered(names).astype(np.intp) - 1
     files = list(dict.fromkeys(names))
     image = fields["blob/idx"].astype(np.intp) if "blob/idx" in fields else np.zeros(len(names), np.intp)
+    if (image < 0).any():
+        raise InputError(f"{path}: row {int(np.argmax(image < 0)) + 1}: blob/idx is beyond what a stack can hold")
     size = fields["blob/psize_A"].astype(np.float64) if "blob/psize_A" in fields else None
     metadata = Metadata(len(names), _poses(fields, len(names), size), _words(fields), size)
     notes = []
@@ -75,40 +98,38 @@ def read_particles(path: str | os.PathLike) -> Particles:
         notes.append("blob/sign is -1: contrast is inverted inside cryoSPARC, not here")
     if any(k in fields and np.any(fields[k]) for k in ("ctf/tilt_A", "ctf/trefoil_A", "ctf/phase_shift_rad")):
         notes.append("higher-order CTF terms and phase shifts have no header word")
+    if metadata.poses is None and (strange := sorted({k.split("/")[0] for k in fields if k.startswith("alignments")})):
+        notes.append(f"poses of a kind that is not known ({', '.join(strange)}) are not read")
     return Particles(path, files, file, image, metadata, notes)
 
 
-def _of_classes(fields: dict[str, NDArray], key: str) -> list[str]:
-    """Names of one field of all classes of a heterogeneous refinement, in the order of the classes."""
-    names = [k for k in fields if k.startswith("alignments_class_") and k.endswith("/" + key)]
-    return sorted(names, key=lambda name: (len(name), name))
+#: One pose a class: fields of each class by themselves (heterogeneous refinement up to 4.4, 3D classification), K columns (4.5).
+_EACH, _MULTI = re.compile(r"alignments_class(3D)?_([0-9]+)/(.+)"), "alignments3D_multi"
 
 
-def _best_class(fields: dict[str, NDArray]) -> tuple[str, NDArray[np.intp] | None]:
-    """Prefix of the pose fields, or for several classes which of them each image belongs to."""
-    if "alignments3D/pose" in fields:
-        return "alignments3D", None
-    chances = _of_classes(fields, "class_posterior")
-    if chances:
-        return "", np.argmax(np.stack([fields[k] for k in chances]), axis=0)
-    return ("alignments2D", None) if "alignments2D/pose" in fields else ("", None)
+def _of_classes(fields: dict[str, NDArray], key: str) -> NDArray | None:
+    """One field of all classes, shape (n, K, ...), in the order of the classes; None where there is none."""
+    if f"{_MULTI}/{key}" in fields:
+        return fields[f"{_MULTI}/{key}"]
+    found = [(int(m[2]), name) for name in fields if (m := _EACH.fullmatch(name)) and m[3] == key]
+    return np.stack([fields[name] for _, name in sorted(found)], axis=1) if found else None
 
 
 def _poses(fields: dict[str, NDArray], count: int, size: NDArray | None) -> Poses | None:
-    prefix, chosen = _best_class(fields)
-    if prefix == "alignments3D" or chosen is not None:
+    chances = _of_classes(fields, "class_posterior")
+    keys = ("pose", "shift", "psize_A", "class", "class_posterior", "split")
+    if chances is not None and chances.ndim == 2:
+        chosen = np.argmax(np.where(np.isfinite(chances), chances, -1.0), axis=1)
         values = {}
-        for key in ("pose", "shift", "psize_A", "class", "class_posterior", "split"):
-            if chosen is None:
-                value = fields.get(f"{prefix}/{key}")
-            else:
-                names = _of_classes(fields, key)
-                stacked = np.stack([fields[k] for k in names]) if names else None
-                value = None if stacked is None else stacked[chosen, np.arange(count)]
+        for key in keys:
+            value = _of_classes(fields, key)
             if value is not None:
-                values[key] = value
-        return _three(values, count, size, chosen)
-    if prefix == "alignments2D":
+                values[key] = value if value.ndim == 1 else value[np.arange(count), chosen]
+        if "pose" in values:
+            return _three(values, count, size, chosen)
+    if "alignments3D/pose" in fields:
+        return _three({k: fields[f"alignments3D/{k}"] for k in keys if f"alignments3D/{k}" in fields}, count, size, None)
+    if "alignments2D/pose" in fields:
         poses = Poses.blank(count)
         x, y = _shift(fields.get("alignments2D/shift"), fields.get("alignments2D/psize_A"), size)
         poses.set_relion(np.zeros(count), np.zeros(count), np.rad2deg(fields["alignments2D/pose"].reshape(count)), x, y)
@@ -147,7 +168,7 @@ def _words(fields: dict[str, NDArray]) -> dict[str, NDArray]:
         words["DEFANGLE"] = axis_from_standard(np.rad2deg(fields["ctf/df_angle_rad"].astype(np.float64)))
     if "ctf/accel_kv" in fields:
         words["VOLTAGE"] = volts(fields["ctf/accel_kv"])
-    if "alignments3D/pose" not in fields and "alignments2D/class" in fields:
+    if "alignments3D/pose" not in fields and _of_classes(fields, "pose") is None and "alignments2D/class" in fields:
         words["CLASSNO"] = fields["alignments2D/class"].astype(np.float64) + 1
     if "location/micrograph_path" in fields:
         words["MIDENT"] = numbered(_texts(fields["location/micrograph_path"]))

@@ -8,13 +8,14 @@ Layout after EMAN2's own library (libEM/io/hdfio2.cpp).
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import EnvironmentFault, InputError
+from imagic4d_core.errors import EnvironmentFault, Im4dError, InputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.layout import Layout, row_order, turned
 from imagic4d_core.io.particles import Metadata, axis_from_standard, axis_to_standard, volts
@@ -56,6 +57,18 @@ def _number(attrs: Any, name: str, default: float = 0.0) -> float:
         return default
 
 
+@contextmanager
+def _readable(path: str | os.PathLike) -> Iterator[None]:
+    """Whatever the HDF5 library says of a damaged file becomes one line."""
+    try:
+        yield
+    except (Im4dError, KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: cannot be read as HDF5: {why}") from error
+
+
 class HdfFile:
     """Reader of one EMAN2 HDF file; same methods as the other readers.
 
@@ -71,12 +84,11 @@ class HdfFile:
         h5py = _h5py(path)
         self.path, self.rows = Path(path), rows
         self._lock = threading.Lock()
-        try:
+        with _readable(path):
             self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read as HDF5: {str(error).splitlines()[0]}") from error
         try:
-            self.layout = self._find_layout()
+            with _readable(path):
+                self.layout = self._find_layout()
         except BaseException:
             self._file.close()
             raise
@@ -91,17 +103,31 @@ class HdfFile:
             raise InputError(f"{path}: holds no images")
         self.numbers = numbers
         first = root[str(numbers[0])]
+        if not all(hasattr(root[str(k)]["image"], "dtype") for k in numbers):
+            raise InputError(f"{path}: an image is no data set; it is damaged")
         shape = first["image"].shape
         if not 2 <= len(shape) <= 3:
             raise InputError(f"{path}: image 1 has {len(shape)} dimensions; 2 or 3 are needed")
         sections, lines, pixels = (1, *shape) if len(shape) == 2 else shape
-        dtype = first["image"].dtype
-        scaled = any(_number(root[str(k)].attrs, "stored_renderbits") > 0 for k in numbers[:1])
-        stored = np.dtype(np.float32) if scaled or dtype.str[1:] not in ("u1", "i2", "i4", "f4") else dtype
-        size = _number(first.attrs, "apix_x")
+        if min(shape) < 1 or max(shape) > 1 << 20:
+            raise InputError(f"{path}: image 1 is of {' x '.join(map(str, shape))}; each size must be 1 to {1 << 20}")
+        kinds = {root[str(k)]["image"].dtype.newbyteorder("=") for k in numbers}
+        strange = next((d for d in kinds if d.kind not in "iuf"), None)
+        if strange is not None:
+            raise InputError(f"{path}: holds densities of type {strange}; numbers are needed")
+        scaled = any(_number(root[str(k)].attrs, "stored_renderbits") > 0 for k in numbers)
+        plain = len(kinds) == 1 and next(iter(kinds)).str[1:] in ("u1", "i2", "i4", "f4")
+        stored = next(iter(kinds)) if plain and not scaled else np.dtype(np.float32)
+        sizes = np.array([_number(root[str(k)].attrs, "apix_x") for k in numbers])
+        sizes = np.where(np.isfinite(sizes) & (sizes > 0), sizes, 0.0)
+        size = float(sizes[0]) if np.ptp(sizes) <= 1e-6 * sizes.max() else 0.0
         notes = []
         if numbers != list(range(len(numbers))):
             notes.append(f"image numbers have gaps; the {len(numbers)} that are there are counted from 1")
+        if sizes.max() > 0 and not size:
+            notes.append(f"pixel sizes from {sizes.min():.6g} to {sizes.max():.6g} A; word 123 of each image has its own")
+        if len(kinds) > 1:
+            notes.append(f"densities of several types ({', '.join(sorted(map(str, kinds)))}) are read as real numbers")
         if scaled:
             notes.append("densities are stored in fewer bits and scaled back, as EMAN2 does")
         word = {"u1": "PACK", "i2": "INTG", "i4": "LONG"}.get(stored.str[1:], "REAL")
@@ -122,7 +148,7 @@ class HdfFile:
         """Images or sections `start` to `stop`, IMAGIC's line order, shape (n, lines, pixels)."""
         lay = self.layout
         out = np.empty((stop - start, lay.lines, lay.pixels), lay.dtype.newbyteorder("="))
-        with self._lock:
+        with self._lock, _readable(self.path):
             for place, k, a, b in self._pieces(start, stop):
                 group = self._file[f"{_ROOT}/{self.numbers[k]}"]
                 data = group["image"]
@@ -141,7 +167,7 @@ class HdfFile:
         lay = self.layout
         h = lay.records(start, stop)
         objects = np.arange(start, stop) // lay.sections
-        with self._lock:
+        with self._lock, _readable(self.path):
             found = {k: self._metadata(k) for k in np.unique(objects).tolist()}
         for row, k in enumerate(objects.tolist()):
             found[k].into_headers(h[row : row + 1])
@@ -150,7 +176,8 @@ class HdfFile:
     def _metadata(self, k: int) -> Metadata:
         attrs = self._file[f"{_ROOT}/{self.numbers[k]}"].attrs
         words = _read_ctf(attrs)
-        if (members := _number(attrs, "ptcl_repr")) > 0:
+        members = _number(attrs, "ptcl_repr") or _number(attrs, "n_objects")
+        if members > 0:
             words["NUMCLS"] = np.array([members])
         poses: Poses | None = None
         matrix = _matrix(attrs)
@@ -240,8 +267,9 @@ def write_hdf(
             attrs = group.attrs
             for name, number in (("nx", pixels), ("ny", lines), ("nz", sections)):
                 attrs["EMAN." + name] = np.int32(number)
-            for axis in "xyz" if pixel_size else "":
-                attrs[f"EMAN.apix_{axis}"] = np.float32(pixel_size)
+            size = pixel_size or (0.0 if metadata.pixel_size is None else float(metadata.pixel_size[k]))
+            for axis in "xyz" if size else "":
+                attrs[f"EMAN.apix_{axis}"] = np.float32(size)
             for name, value in zip(("mean", "sigma", "minimum", "maximum"), seen[k], strict=True):
                 attrs["EMAN." + name] = np.float32(np.sqrt(value) if name == "sigma" else value)
             if posed[k]:
@@ -253,5 +281,5 @@ def write_hdf(
             if metadata.words and sections == 1:
                 if (members := float(metadata.words["NUMCLS"][k])) > 0:
                     attrs["EMAN.ptcl_repr"] = np.int32(members)
-                if text := _ctf_text(metadata.words, k, pixel_size or 0.0):
+                if text := _ctf_text(metadata.words, k, size):
                     attrs["EMAN.ctf"] = np.bytes_(text)

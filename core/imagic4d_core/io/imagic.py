@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.io import header as hdr
+from imagic4d_core.io.atomic import recover
 from imagic4d_core.io.layout import Layout, open_fd, read_into
 
 Order = Literal["<", ">"]
@@ -64,6 +65,12 @@ def _shape_of(word: NDArray, nblocks: int, hed_size: int, img_size: int, item: i
     return None
 
 
+def _is_file(fd: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    mine, now = os.fstat(fd), os.stat(path)
+    return (mine.st_dev, mine.st_ino) == (now.st_dev, now.st_ino)
+
+
 class ImagicFile:
     """Reader of one IMAGIC pair.
 
@@ -89,17 +96,30 @@ class ImagicFile:
             raise InputError(f"{self.hed}: {what}; a stack needs at least one image, with a header of {hdr.RECORD} bytes")
         if not self.img_size:
             raise InputError(f"{self.img}: is empty; a stack needs at least one image")
-        self._hed_fd = open_fd(self.hed)
+        self._hed_fd, self._img_fd = self._open()
         try:
-            self._img_fd = open_fd(self.img)
-            try:
-                self._find_layout()
-            except BaseException:
-                os.close(self._img_fd)
-                raise
+            self._find_layout()
         except BaseException:
-            os.close(self._hed_fd)
+            self.close()
             raise
+
+    def _open(self) -> tuple[int, int]:
+        """Both files, of one writing: they may be replaced by another process meanwhile."""
+        for _ in range(100):
+            hed = open_fd(self.hed)
+            try:
+                img = open_fd(self.img)
+            except BaseException:
+                os.close(hed)
+                raise
+            sizes = [os.fstat(fd).st_size for fd in (hed, img)]
+            if sizes == [self.hed_size, self.img_size] and all(_is_file(fd, p) for fd, p in ((hed, self.hed), (img, self.img))):
+                return hed, img
+            os.close(hed)
+            os.close(img)
+            recover(self.hed)
+            self.hed_size, self.img_size = os.path.getsize(self.hed), os.path.getsize(self.img)
+        raise InputError(f"{self.hed}: is replaced again and again by another program; wait for its end")
 
     def _find_layout(self) -> None:
         raw = read_into(self._hed_fd, 0, np.empty(hdr.RECORD, np.uint8), self.hed)

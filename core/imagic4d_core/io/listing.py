@@ -1,5 +1,6 @@
 """A list of images in one or several stacks (STAR, .cs, .par) read as if it were a file of images itself."""
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError
+from imagic4d_core.io.compressed import open_plain, plain_name
 from imagic4d_core.io.layout import Layout
-from imagic4d_core.io.particles import Metadata, Particles, locate
+from imagic4d_core.io.particles import Metadata, Particles, locate, present
 
 #: Stacks held open at a time.
 _OPEN = 64
@@ -48,16 +50,23 @@ def read_listing(
     InputError
         Not such a file, damaged, or without images.
     """
+    particles, form = _read(path, raw, size_of, stack)
+    particles.check()
+    return particles, form
+
+
+def _read(path: Path, raw: bytes, size_of: Callable[[Path], float | None], stack: str | None) -> tuple[Particles, str]:
     from imagic4d_core.io import cryosparc, frealign, star
 
-    if raw[:6] == b"\x93NUMPY" or path.suffix.lower() == ".cs":
-        return cryosparc.read_particles(path), "CRYOSPARC"
-    if path.suffix.lower() == ".par":
-        return frealign.read_par(path, stack, size_of), "FREALIGN"
-    tables = star.read_star(path)
-    if frealign.is_cistem(tables):
-        return frealign.read_cistem(path, tables, stack), "CISTEM"
-    return star.read_particles(path, tables), "STAR"
+    with np.errstate(invalid="ignore", over="ignore"):  # what is no number is refused right after, by its row
+        if raw[:6] == b"\x93NUMPY" or plain_name(path).suffix.lower() == ".cs":
+            return cryosparc.read_particles(path), "CRYOSPARC"
+        if plain_name(path).suffix.lower() == ".par":
+            return frealign.read_par(path, stack, size_of), "FREALIGN"
+        tables = star.read_star(path)
+        if frealign.is_cistem(tables):
+            return frealign.read_cistem(path, tables, stack), "CISTEM"
+        return star.read_particles(path, tables, size_of), "STAR"
 
 
 def metadata_of(path: Path, stack: Path, count: int, pixel_size: float | None) -> tuple[Metadata, list[str]]:
@@ -73,12 +82,19 @@ def metadata_of(path: Path, stack: Path, count: int, pixel_size: float | None) -
     MismatchError
         It names other stacks only, and has another number of rows.
     """
+    from imagic4d_core.io import star
+
     try:
         raw = open_head(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     particles, _ = read_listing(path, raw, lambda _: pixel_size, stack.name)
-    names = [k for k, name in enumerate(particles.files) if Path(name).stem == stack.stem]
+    mine = star.same_stack(particles.files, stack, path)
+    if not mine:  # the same images in another format
+        mine = {name for name in particles.files if Path(name).stem == stack.stem}
+        if len(mine) > 1:
+            raise InputError(f"{path}: names several files like {stack.name}: {', '.join(sorted(mine)[:3])}")
+    names = [k for k, name in enumerate(particles.files) if name in mine]
     rows = np.flatnonzero(np.isin(particles.file, names))
     notes = list(particles.notes)
     if len(rows):
@@ -95,7 +111,7 @@ def metadata_of(path: Path, stack: Path, count: int, pixel_size: float | None) -
 
 def open_head(path: Path) -> bytes:
     """The first bytes of a file."""
-    with open(path, "rb") as handle:
+    with open_plain(path) as handle:
         return handle.read(1024)
 
 
@@ -125,7 +141,19 @@ class ListedFile:
         if not len(self.particles):
             raise InputError(f"{path}: lists no images")
         self.paths = [locate(name, path) for name in self.particles.files]
+        self._refuse_one_for_two(path)
         self.layout = self._find_layout(path, form)
+
+    def _refuse_one_for_two(self, path: Path) -> None:
+        """Refuse a file that was found beside the list where that names two of its name in other folders."""
+        users: dict[str, str] = {}
+        for name, place in zip(self.particles.files, self.paths, strict=True):
+            other = users.setdefault(os.path.realpath(place), name)
+            if os.path.normpath(other) != os.path.normpath(name) and not (present(name, path) and present(other, path)):
+                raise InputError(
+                    f"{path}: lists images of {other} and of {name}; of these only {place} is there, and it cannot be both: "
+                    "put the stacks where the list says"
+                )
 
     def _find_layout(self, path: Path, form: str) -> Layout:
         need = np.zeros(len(self.paths), np.intp)

@@ -219,7 +219,7 @@ def _volume_of_relion(head: Any, path: Path) -> bool:
 def _star_names(path: Path) -> int:
     from imagic4d_core.io.star import count_images
 
-    return count_images(path.with_suffix(".star"), path.name)
+    return count_images(path.with_suffix(".star"), path)
 
 
 def build_header(

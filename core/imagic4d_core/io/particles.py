@@ -12,11 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.header import HEADER_DTYPE
+from imagic4d_core.io.outside import check_headers, check_rows
 
 #: Header words beside the pose that travel through metadata files.
 EXTRA = ("DEFOCUS1", "DEFOCUS2", "DEFANGLE", "VOLTAGE", "SPABERR", "CTFQUAL", "CLASSNO", "NUMCLS", "MIDENT")
 #: How many folders above a metadata file are tried as the project's folder.
 _LEVELS = 6
+#: Rows checked at a time.
+_WINDOW = 8192
 
 
 @dataclass
@@ -79,14 +83,17 @@ class Metadata:
     def from_headers(cls, h: NDArray, extra: bool = True) -> "Metadata":
         """What header records say; `extra` false: poses only."""
         words = {name: h[name].astype(np.float64) for name in EXTRA} if extra else {}
-        return cls(len(h), Poses.from_headers(h), words)
+        size = np.array([float(f"{v:.7g}") for v in h["PIXSIZE"].tolist()]) if extra and h["PIXSIZE"].any() else None
+        return cls(len(h), Poses.from_headers(h), words, size)
 
     @classmethod
     def concatenate(cls, parts: "list[Metadata]") -> "Metadata":
         """Several sets, made by `from_headers`, one behind the other."""
         poses = Poses.concatenate([p.poses for p in parts if p.poses is not None])
         words = {name: np.concatenate([p.words[name] for p in parts]) for name in parts[0].words}
-        return cls(len(poses), poses, words)
+        sizes = [np.zeros(len(p)) if p.pixel_size is None else p.pixel_size for p in parts]
+        size = None if all(p.pixel_size is None for p in parts) else np.concatenate(sizes)
+        return cls(len(poses), poses, words, size)
 
     def any_set(self) -> bool:
         """Whether anything but zeros is known."""
@@ -120,6 +127,14 @@ class Particles:
     def __len__(self) -> int:
         return len(self.image)
 
+    def check(self) -> None:
+        """Refuse rows with a NaN or a senseless number in what is taken over (InputError)."""
+        if self.metadata.pixel_size is not None:
+            check_rows({"the pixel size": (self.metadata.pixel_size, 1e15)}, self.path)
+        for start in range(0, len(self), _WINDOW):
+            rows = np.arange(start, min(len(self), start + _WINDOW))
+            check_headers(self.metadata.select(rows).into_headers(np.zeros(len(rows), HEADER_DTYPE)), self.path, start + 1, "row")
+
 
 def axis_from_standard(degrees: ArrayLike) -> NDArray[np.float64]:
     """Axis of astigmatism in IMAGIC's axes (from x, the lines, to y), from an angle counted from x right to y up; degrees.
@@ -147,6 +162,17 @@ def numbered(names: list[str]) -> NDArray[np.int32]:
     return np.array([seen.setdefault(name, len(seen) + 1) for name in names], np.int32)
 
 
+def present(name: str, listing: str | os.PathLike) -> Path | None:
+    """The file of that name as seen from a metadata file, from a folder above it (the project) or the current one, or None."""
+    path = Path(name)
+    folder = Path(os.path.abspath(listing)).parent
+    folders = [Path("/")] if path.is_absolute() else [folder, Path.cwd(), *folder.parents[:_LEVELS]]
+    try:
+        return next((f / path for f in folders if (f / path).is_file()), None)
+    except (OSError, ValueError):  # a name that cannot be one
+        return None
+
+
 def locate(name: str, listing: str | os.PathLike) -> Path:
     """The file that a metadata file means: as given, beside it, or from a folder above it (the project) or the current one.
 
@@ -157,10 +183,9 @@ def locate(name: str, listing: str | os.PathLike) -> Path:
     """
     path = Path(name)
     folder = Path(os.path.abspath(listing)).parent
-    folders = [] if path.is_absolute() else [folder, Path.cwd(), *folder.parents[:_LEVELS]]
-    for candidate in [path] if path.is_absolute() else [f / path for f in folders]:
-        if candidate.is_file():
-            return candidate
+    found = present(name, listing)
+    if found is not None:
+        return found
     if (folder / path.name).is_file():  # the stack was moved together with its list
         return folder / path.name
     where = "" if path.is_absolute() else f" from {folder}, the folders above it, or the current one"

@@ -14,7 +14,7 @@ from imagic4d_core.errors import InputError, MismatchError, OutputError
 from imagic4d_core.io import atomic, star
 from imagic4d_core.io import header as hdr
 from imagic4d_core.io.particles import Metadata
-from imagic4d_core.io.starout import write_star
+from imagic4d_core.io.starout import write_edited, write_star
 from imagic4d_core.io.writer import copy_range, create_stack, output_format, output_paths
 
 #: Header records handled at a time.
@@ -125,6 +125,7 @@ def _replace_hed(
             handle.write(_as_stored(stack, start, *window(start, stop), nblocks))
 
     if out is None or os.path.realpath(output_paths(out)[1]) == os.path.realpath(stack.reader.hed):
+        atomic.check_writable(stack.reader.img)  # the pair is one file
         with atomic.atomic_write(stack.reader.hed, overwrite=out is None or overwrite) as handle:
             fill(handle)
         return
@@ -132,6 +133,7 @@ def _replace_hed(
     for target in (img, hed):
         atomic.check_new(target, overwrite)
     head = atomic.create_temp(hed)
+    atomic.sweep(img)
     data = atomic.temp_name(img)
     try:
         with open(head, "wb") as handle:
@@ -152,11 +154,33 @@ def _replace_hed(
 
 
 def _replace_sidecar(stack: Any, records: NDArray) -> None:
+    """Poses of an MRC file: its list is changed in place, row by row, so that all else that stands there stays; or made new."""
     if stack.format != "MRC":
         raise OutputError(f"{stack.path}: headers of {stack.format} files cannot be replaced; give a name for the output")
-    known = Metadata.from_headers(records[:: stack.sections], not stack.is_volumes)
-    with atomic.atomic_write(star.sidecar(stack.path), "w", overwrite=True, encoding="utf-8") as handle:
-        write_star(handle, known, stack.path.name, stack.pixel_size, stack.pixels, stack.is_volumes)
+    known, side = Metadata.from_headers(records[:: stack.sections], not stack.is_volumes), star.sidecar(stack.path)
+    if not side.is_file():
+        with atomic.atomic_write(side, "w", encoding="utf-8") as handle:
+            write_star(handle, known, stack.path.name, stack.pixel_size, stack.pixels, stack.is_volumes)
+        return
+    try:
+        images = star.rows_of(side, stack.path)
+        old, _ = star.read_sidecar(side, stack.path, stack.objects, stack.pixel_size)
+    except InputError as error:
+        raise OutputError(f"{error}; poses cannot be kept there: give a name for the output") from error
+    rows = np.flatnonzero(images >= 0)
+    places = images[rows]
+    rest = np.setdiff1d(np.arange(stack.objects), places)
+    if not len(rows) or (len(rest) and known.select(rest).any_set()):
+        what = "none" if not len(rows) else f"not image {int(rest[0]) + 1}"
+        raise OutputError(
+            f"{side}: lists {what} of {stack.path.name}, so its poses cannot be kept there; give a name for the output"
+        )
+    old.pixel_size = None
+    own = star.read_particles(side).metadata.pixel_size if not stack.is_volumes else None
+    before = old.select(places)
+    before.pixel_size = None if own is None else own[rows]
+    with atomic.atomic_write(side, "w", overwrite=True, encoding="utf-8") as handle:
+        write_edited(handle, side, rows, before, known.select(places), stack.pixel_size)
 
 
 def _rewrite(stack: Any, window: Window, out: str | os.PathLike, overwrite: bool, nblocks: int, step: int) -> None:

@@ -66,7 +66,16 @@ class SpiderFile:
             raise InputError(f"{path}: SPIDER word 5 (IFORM) is {form}, not an image (1) or volume (3)")
         self.label = int(word[21]) or int(np.ceil(256 / nx) * nx * 4)
         volume = nz * ny * nx * 4
+        if word[23] < 0:
+            raise InputError(
+                f"{path}: SPIDER word 24 (ISTACK) is {word[23]:g}: a stack with an index, which is not read; "
+                "copy it to a stack without one in SPIDER (CP)"
+            )
         self.stacked = word[23] > 0
+        if not np.isfinite(word[[23, 25]]).all() or abs(word[25]) > 2**31:
+            raise InputError(
+                f"{path}: SPIDER words 24 and 26 (ISTACK, MAXIM) are {word[23]:g}, {word[25]:g}; the file is damaged"
+            )
         self.item = volume + (self.label if self.stacked else 0)
         body = size - self.label
         objects = int(word[25]) if self.stacked else 1

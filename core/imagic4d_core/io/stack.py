@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError
-from imagic4d_core.io import eman, imagic, listing, mrc, spider, star
+from imagic4d_core.io import compressed, eman, imagic, listing, mrc, spider, star
+from imagic4d_core.io.atomic import recover
 from imagic4d_core.io.header import HEADER_DTYPE, set_geometry
 from imagic4d_core.io.layout import check_finite
 from imagic4d_core.io.locations import Locations, parse_locations, split_spec
 from imagic4d_core.io.nearby import did_you_mean
+from imagic4d_core.io.outside import check_headers
 from imagic4d_core.io.writer import StackWriter, create_stack
 
 __all__ = ["Stack", "StackWriter", "check_finite", "create_stack", "open_stack", "read_stack", "write_stack"]
@@ -37,6 +39,8 @@ def _reader(name: str, rows: str | None) -> Any:
     path = Path(name)
     if path.is_dir():
         raise InputError(f"{name}: is a folder; a file is needed")
+    for file in {path, imagic.pair_of(name)[0]}:
+        recover(file)
     if not path.is_file() or path.suffix.lower() in (".hed", ".img"):
         hed, img = imagic.pair_of(name)
         if hed.is_file() and img.is_file():
@@ -51,6 +55,8 @@ def _reader(name: str, rows: str | None) -> Any:
             size = os.fstat(handle.fileno()).st_size
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
+    if compressed.is_compressed(raw):
+        return _unpacked_reader(path, rows)
     if mrc.parse(raw, size) is not None:
         return mrc.MrcFile(path, rows or "centre")
     if path.suffix.lower() in (".hed", ".img"):
@@ -63,6 +69,27 @@ def _reader(name: str, rows: str | None) -> Any:
         return spider.SpiderFile(path)
     what = "is empty" if not size else "is neither IMAGIC, MRC, SPIDER, EMAN2 HDF, STAR, cryoSPARC nor FREALIGN"
     raise InputError(f"{name}: {what}; a file of one of these formats is needed")
+
+
+def _unpacked_reader(path: Path, rows: str | None) -> Any:
+    """The reader of what is in a compressed file; a list finds its stacks from where the compressed one lies."""
+    with compressed.open_plain(path) as handle:
+        try:
+            raw = handle.read(1024)
+        except (OSError, EOFError, ValueError) as error:
+            raise InputError(f"{path}: cannot be unpacked: {error}") from error
+    if listing.is_listing(compressed.plain_name(path), raw):
+        return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows), _size_of)
+    name = compressed.unpacked(path)
+    try:
+        reader = _reader(str(name), rows)
+    except Im4dError as error:
+        raise type(error)(str(error).replace(str(name), str(path))) from error
+    finally:
+        compressed.remove(name)
+    reader.path = reader.layout.path = path
+    reader.layout.notes.append("compressed: unpacked while it is read")
+    return reader
 
 
 def _size_of(path: Path) -> float | None:
@@ -144,10 +171,11 @@ class Stack:
             return
         objects = self.layout.objects
         try:
-            found, size = star.read_sidecar(path, self.path.name, objects, self.pixel_size)
+            found, size = star.read_sidecar(path, self.path, objects, self.pixel_size)
         except InputError as error:
             # a STAR file that merely has the same name must not make the densities unreadable
             self.notes.append(f"{error}; not used")
+            log.warning("%s; not used", error)
             return
         self._sidecar = found if found.known else None
         if found.known or self.pixel_size is None:
@@ -224,16 +252,31 @@ class Stack:
         out = self.read(start * self.sections, stop * self.sections, finite=finite)
         return out.reshape(stop - start, self.sections, self.lines, self.pixels)
 
-    def headers(self, start: int = 0, stop: int | None = None) -> NDArray:
+    def headers(self, start: int = 0, stop: int | None = None, *, checked: bool = True) -> NDArray:
         """Header records, one per image or section, shape (n,), `HEADER_DTYPE`; numbered as in this view.
 
         For MRC and SPIDER they are made up; poses come from the STAR file beside an MRC file.
+
+        Parameters
+        ----------
+        start, stop : int
+        checked : bool
+            Refuse records with a word that cannot be reckoned with (see `outside`); false: to look at them, or to mend them.
+
+        Raises
+        ------
+        InputError
+            Such a word, or a file cut short meanwhile.
         """
         start, stop = self._check(start, stop, self.n_images)
         if self._index is None and self.sections == self.layout.sections:
-            return self._file_headers(start, stop)
-        h = self.file_headers(start, stop)
-        set_geometry(h, start, self.objects, self.sections, self.lines, self.pixels, self.layout.type_word)
+            h = self._file_headers(start, stop)
+        else:
+            h = self.file_headers(start, stop)
+            set_geometry(h, start, self.objects, self.sections, self.lines, self.pixels, self.layout.type_word)
+        if checked:
+            numbers = np.arange(start, stop) + 1 if self._index is None else self._index[start:stop] + 1
+            check_headers(h, self.path, numbers, "section" if self.layout.is_volumes else "image")
         return h
 
     def file_headers(self, start: int = 0, stop: int | None = None) -> NDArray:

@@ -4,7 +4,8 @@ Poses and their conversion are in `geometry.poses`; here are only labels and fil
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.particles import Metadata, Particles, axis_from_standard, numbered, volts
+from imagic4d_core.io.compressed import read_plain
+from imagic4d_core.io.outside import MAX_ANGLE, MAX_NUMBER, MAX_SHIFT, check_rows
+from imagic4d_core.io.particles import Metadata, Particles, axis_from_standard, numbered, present, volts
 
 Columns = Mapping[str, list[str]]
 #: Further pose fields, kept under labels of our own; RELION passes over labels it does not know.
@@ -23,6 +26,18 @@ OWN = {
     "foldseed": "_im4dFoldSeed", "folds": "_im4dFolds", "nimg3d": "_im4dImages",
 }  # fmt: skip
 CLASS2D, MEMBERS = "_im4dClass2d", "_im4dClassMembers"
+#: 3D membership of images seen along z only, whose RELION class would be taken for one of 2D classification.
+FLAT3D = "_im4dRef3d"
+#: Columns that say how well a fit went; programs write NaN there where it did not.
+QUALITIES = ("_rlnCtfFigureOfMerit", "_rlnMaxValueProbDistribution")
+#: Largest size of what a column may hold, where it is not just any number.
+LARGEST = (
+    dict.fromkeys(("_rlnAngleRot", "_rlnAngleTilt", "_rlnAnglePsi", "_rlnDefocusAngle"), MAX_ANGLE)
+    | dict.fromkeys(("_rlnOriginX", "_rlnOriginY", "_rlnOriginXAngst", "_rlnOriginYAngst"), MAX_SHIFT)
+    | dict.fromkeys(("_rlnClassNumber", "_rlnOpticsGroup", "_rlnRandomSubset", "_rlnGroupNumber"), float(MAX_NUMBER))
+    | dict.fromkeys((CLASS2D, *(OWN[k] for k in ("ref3d_old", "ref3d2", "fold", "folds"))), float(MAX_NUMBER))
+    | {OWN["foldseed"]: 2.0**31 - 1, OWN["nimg3d"]: 2.0**31 - 1, "_rlnImageDimensionality": 3.0}
+)
 #: Name of an optics group whose voltage, Cs and amplitude contrast are RELION's defaults, for want of better.
 ASSUMED = "assumedOptics1"
 
@@ -49,6 +64,63 @@ class Table(Mapping):
         return len(self._columns)
 
 
+def read_document(path: str | os.PathLike) -> Any:
+    """A STAR file as gemmi has it; a byte-order mark and names beyond ASCII, which its grammar knows only in quotes, are taken.
+
+    Raises
+    ------
+    InputError
+        Missing, not STAR, or text in no known encoding.
+    """
+    from gemmi import cif
+
+    raw = read_plain(path).removeprefix(b"\xef\xbb\xbf")
+    try:
+        return cif.read_string(_quoted(raw) if not raw.isascii() else raw.decode("ascii"))
+    except (RuntimeError, ValueError, UnicodeError, MemoryError) as error:
+        bad = _bad_row(raw)
+        raise InputError(f"{path}: cannot be read as STAR: {bad or str(error).splitlines()[0]}") from error
+
+
+def _quoted(raw: bytes) -> str:
+    """Text with words beyond ASCII in quotes."""
+    text = raw.decode("utf-8", "surrogateescape")
+    if any("\udc80" <= c <= "\udcff" for c in text):
+        text = raw.decode("latin-1")
+
+    def quote(found: re.Match[str]) -> str:
+        word = found.group()
+        if word.isascii() or word[0] in "'\"#;":
+            return word
+        return f"'{word}'" if "'" not in word else f'"{word}"'
+
+    lines = []
+    for line in text.split("\n"):
+        plain = line.isascii() or line.lstrip().startswith("#") or "'" in line or '"' in line
+        lines.append(line if plain else re.sub(r"[^ \t\r]+", quote, line))
+    return "\n".join(lines)
+
+
+def _bad_row(raw: bytes) -> str:
+    """Which row of a table has too many or too few values, if that is what is wrong."""
+    tags = row = 0
+    inside = False
+    for number, line in enumerate(raw.decode("latin-1").splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#") or words[0].startswith("data_"):
+            tags, inside, row = (0, False, 0) if words and words[0].startswith("data_") else (tags, inside, row)
+        elif words[0] == "loop_":
+            tags, inside, row = 0, True, 0
+        elif inside and words[0].startswith("_"):
+            tags += 1
+        elif inside and tags and "'" not in line and '"' not in line:
+            row += 1
+            found = len([w for w in words])
+            if found != tags:
+                return f"row {row} (line {number}) has {found} values; the table has {tags} columns"
+    return ""
+
+
 def read_star(path: str | os.PathLike) -> dict[str, Table]:
     """All tables of a STAR file: block name -> label -> values as text (single pairs are one-row columns).
 
@@ -57,13 +129,7 @@ def read_star(path: str | os.PathLike) -> dict[str, Table]:
     InputError
         Missing, or not STAR.
     """
-    from gemmi import cif
-
-    document: Any
-    try:
-        document = cif.read_file(os.fspath(path))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as STAR: {str(error).splitlines()[0]}") from error
+    document = read_document(path)
     tables: dict[str, Table] = {}
     for block in document:
         table = tables.setdefault(block.name.strip("#"), Table())
@@ -89,23 +155,60 @@ def split_name(name: str) -> tuple[int, str]:
     number, at, file = name.partition("@")
     if not at:
         return 0, name
-    return (int(number) - 1 if number.isdigit() else -1), file
+    return (int(number) - 1 if number.isdecimal() and len(number) < 16 else -1), file
 
 
-def _places(names: list[str], stack: str) -> NDArray[np.intp]:
+def same_stack(names: Iterable[str], stack: str | os.PathLike, listing: str | os.PathLike) -> set[str]:
+    """Which of the files that a list names are this stack, by their names.
+
+    A list may have been moved, or speak from another folder, so that the last part of the name has to do; where the list knows
+    several files of that name, it is the one that is there and is this file, or else the one whose folders agree best.
+    """
+    stack = Path(os.path.abspath(stack))
+    alike = sorted({name for name in names if os.path.basename(name) == stack.name})
+    if len(alike) < 2:
+        return set(alike)
+    found = set()
+    for name in alike:
+        place = present(name, listing)
+        if place is not None and stack.exists() and os.path.samefile(place, stack):
+            found.add(name)
+    if found:
+        return found
+    common = {name: _common_end(Path(os.path.normpath(name)).parts, stack.parts) for name in alike}
+    best = max(common.values())
+    nearest = [name for name in alike if common[name] == best]
+    if len(nearest) > 1:
+        raise InputError(
+            f"{listing}: names several files {stack.name} ({', '.join(nearest[:3])}), and it cannot be told which of them "
+            f"{stack} is; give the list itself as input, or put the files where it says"
+        )
+    return set(nearest)
+
+
+def _common_end(a: tuple[str, ...], b: tuple[str, ...]) -> int:
+    return next((k for k, (x, y) in enumerate(zip(reversed(a), reversed(b), strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _places(names: list[str], stack: str | os.PathLike, listing: str | os.PathLike) -> NDArray[np.intp]:
     """0-based image number each row means in `stack`, -1 for rows of other files."""
     out = np.full(len(names), -1, np.intp)
-    for row, name in enumerate(names):
-        number, file = split_name(name)
-        if os.path.basename(file) == stack:
+    parts = [split_name(name) for name in names]
+    mine = same_stack({file for _, file in parts}, stack, listing)
+    for row, (number, file) in enumerate(parts):
+        if file in mine:
             out[row] = number
     return out
 
 
-def count_images(path: str | os.PathLike, stack: str) -> int:
-    """How many images of `stack` (a file name) the STAR file lists."""
-    names = _particle_table(read_star(path)).get("_rlnImageName", [])
-    return int((_places(names, stack) >= 0).sum())
+def count_images(path: str | os.PathLike, stack: str | os.PathLike) -> int:
+    """How many images of `stack` the STAR file lists."""
+    return int((rows_of(path, stack) >= 0).sum())
+
+
+def rows_of(path: str | os.PathLike, stack: str | os.PathLike) -> NDArray[np.intp]:
+    """0-based image number in `stack` of every row of the STAR file, -1 for rows of other files."""
+    return _places(_particle_table(read_star(path)).get("_rlnImageName", []), stack, path)
 
 
 def numbers(table: Columns, label: str, path: str | os.PathLike) -> NDArray[np.float64] | None:
@@ -120,10 +223,14 @@ def numbers(table: Columns, label: str, path: str | os.PathLike) -> NDArray[np.f
         return None
     texts = table[label]
     try:
-        return np.array(texts, np.float64)
+        values = np.array(texts, np.float64)
     except ValueError:
-        bad = next(v for v in texts if not _is_number(v))
-        raise InputError(f"{path}: column {label} holds {bad!r}; every value must be a number") from None
+        row = next(k for k, v in enumerate(texts) if not _is_number(v))
+        raise InputError(f"{path}: row {row + 1}: {label} is {texts[row]!r}; every value must be a number") from None
+    if label in QUALITIES:  # a fit that failed: not known, which is no reason to refuse the image
+        return np.where(np.isfinite(values), values, 0.0)
+    check_rows({label: (values, LARGEST.get(label, 1e15))}, path)
+    return values
 
 
 def _is_number(text: str) -> bool:
@@ -203,7 +310,7 @@ def _metadata(rows: _Rows, pixel_size: float | None) -> Metadata:
     classes = rows.column("_rlnClassNumber")
     if classes is not None:
         # classes of 2D classification: no direction of view is known
-        flat = angles[2] is not None and not any(k is not None and k.any() for k in angles[:2])
+        flat = angles[2] is not None and not any(k is not None and k.any() for k in angles[:2]) and FLAT3D not in rows.table
         if flat:
             words["CLASSNO"] = classes
         else:
@@ -240,8 +347,18 @@ def _ctf(rows: _Rows) -> dict[str, NDArray]:
     return words if quality is None else words | {"CTFQUAL": quality}
 
 
-def read_particles(path: str | os.PathLike, tables: Mapping[str, Columns] | None = None) -> Particles:
+def read_particles(
+    path: str | os.PathLike, tables: Mapping[str, Columns] | None = None, size_of: Callable[[Path], float | None] | None = None
+) -> Particles:
     """The images that a STAR file of RELION lists.
+
+    Parameters
+    ----------
+    path : path
+    tables : mapping, optional
+        What `read_star` says.
+    size_of : callable, optional
+        Gives the pixel size of a stack in angstrom, for a list of shifts in angstrom that does not tell it.
 
     Raises
     ------
@@ -261,7 +378,11 @@ def read_particles(path: str | os.PathLike, tables: Mapping[str, Columns] | None
         if image[row] < 0:
             raise InputError(f"{path}: row {row + 1} names {name!r}; a name like 000012@stack.mrcs, counted from 1, is needed")
         file[row] = where.setdefault(stack, len(where))
-    return Particles(Path(path), list(where), file, image, _metadata(rows, None), _not_carried(rows))
+    size = None
+    if size_of is not None and rows.pixel_size() is None and any(f"_rlnOrigin{k}Angst" in rows.table for k in "XY"):
+        place = present(next(iter(where)), path)
+        size = size_of(place) if place is not None else None
+    return Particles(Path(path), list(where), file, image, _metadata(rows, size), _not_carried(rows))
 
 
 def _not_carried(rows: _Rows) -> list[str]:
@@ -275,14 +396,16 @@ def _not_carried(rows: _Rows) -> list[str]:
     return notes
 
 
-def read_sidecar(path: str | os.PathLike, stack: str, count: int, pixel_size: float | None) -> tuple[Metadata, float | None]:
+def read_sidecar(
+    path: str | os.PathLike, stack: str | os.PathLike, count: int, pixel_size: float | None
+) -> tuple[Metadata, float | None]:
     """What a STAR file says of one stack.
 
     Parameters
     ----------
     path : path
-    stack : str
-        File name of the stack; rows of other files are passed over.
+    stack : path
+        The stack; rows of other files are passed over.
     count : int
         Number of images (or volumes) in it.
     pixel_size : float or None
@@ -300,14 +423,14 @@ def read_sidecar(path: str | os.PathLike, stack: str, count: int, pixel_size: fl
         Not STAR, an image number beyond `count`, values that are no numbers, or shifts in angstrom without a pixel size.
     """
     rows = _Rows(read_star(path), path)
-    places = _places(rows.names, stack)
+    places = _places(rows.names, stack, path)
     mine = np.flatnonzero(places >= 0)
     size = rows.pixel_size()
     first = pixel_size if size is None else float(size[0] if not len(mine) else size[mine[0]])
     if not len(mine):
         return Metadata(count), first
     if places.max() >= count:
-        raise InputError(f"{path}: names image {int(places.max()) + 1} of {stack}, which holds only {count}")
+        raise InputError(f"{path}: names image {int(places.max()) + 1} of {Path(stack).name}, which holds only {count}")
     return _metadata(rows, pixel_size).select(mine).placed(places[mine], count), first
 
 

@@ -1,16 +1,16 @@
 """STAR metadata as RELION 3.1 and later reads it: writing, by gemmi. Labels are those of `star`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import InputError
+from imagic4d_core.errors import InputError, OutputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.particles import Metadata, axis_to_standard, volts
-from imagic4d_core.io.star import ASSUMED, CLASS2D, MEMBERS, OWN, read_particles
+from imagic4d_core.io.star import ASSUMED, CLASS2D, FLAT3D, MEMBERS, OWN, read_document, read_particles
 
 
 def texts(values: NDArray) -> list[str]:
@@ -22,20 +22,23 @@ def texts(values: NDArray) -> list[str]:
     return [f"{v:.9g}" for v in values]
 
 
-def _optics(words: Mapping[str, NDArray], count: int) -> tuple[list[tuple[float, float]], NDArray[np.intp]]:
-    """Groups of equal (kV, Cs), and the group of each image."""
+def _optics(words: Mapping[str, NDArray], sizes: NDArray, count: int) -> tuple[list[tuple[float, ...]], NDArray[np.intp]]:
+    """Groups of equal (kV, Cs, pixel size), and the group of each image."""
     none = np.zeros(count)
-    pairs = np.stack([np.round(volts(words.get("VOLTAGE", none)) / 1e3, 3), np.round(words.get("SPABERR", none), 4)], -1)
-    groups, index = np.unique(pairs, axis=0, return_inverse=True)
-    return [(float(a), float(b)) for a, b in groups], index.ravel()
+    kv, cs = np.round(volts(words.get("VOLTAGE", none)) / 1e3, 3), np.round(words.get("SPABERR", none), 4)
+    groups, index = np.unique(np.stack([kv, cs, sizes], -1), axis=0, return_inverse=True)
+    return [tuple(row) for row in groups.tolist()], index.ravel()
 
 
-def pose_columns(poses: Poses, pixel_size: float | None) -> dict[str, list[str]]:
-    """Columns of angles and origins as RELION has them; origins in angstrom where the pixel size is known."""
+def pose_columns(poses: Poses, pixel_size: NDArray | float | None) -> dict[str, list[str]]:
+    """Columns of angles and origins as RELION has them, where any are known; origins in angstrom where the pixel size is."""
     relion = poses.to_relion()
-    columns = {f"_rlnAngle{k}": texts(relion[k.lower()]) for k in ("Rot", "Tilt", "Psi")}
-    unit, factor = ("Angst", pixel_size) if pixel_size else ("", 1.0)
-    columns |= {f"_rlnOrigin{k}{unit}": texts(relion[k.lower()] * factor) for k in "XY"}
+    columns: dict[str, list[str]] = {}
+    if poses.alpha.any() or poses.beta.any() or poses.gamma.any():
+        columns |= {f"_rlnAngle{k}": texts(relion[k.lower()]) for k in ("Rot", "Tilt", "Psi")}
+    if poses.shift.any():
+        unit, factor = ("", 1.0) if pixel_size is None else ("Angst", pixel_size)
+        columns |= {f"_rlnOrigin{k}{unit}": texts(relion[k.lower()] * factor) for k in "XY"}
     return columns
 
 
@@ -57,7 +60,7 @@ def write_star(
     stack : str
         File name of the stack, put into ``_rlnImageName``.
     pixel_size : float or None
-        Angstrom.
+        Angstrom; None: as the metadata say, image by image.
     box : int
         Pixels per line.
     volumes : bool
@@ -68,53 +71,56 @@ def write_star(
     count, words = len(metadata), metadata.words
     poses = metadata.poses if metadata.poses is not None else Poses.blank(count)
     columns: dict[str, list[str]] = {"_rlnImageName": [cif.quote(f"{k + 1:06d}@{stack}") for k in range(count)]}
-    posed = any(bool(np.any(getattr(poses, name))) for name in ("alpha", "beta", "gamma", "shift", "ref3d"))
-    if posed:
-        columns |= pose_columns(poses, pixel_size)
+    sizes: NDArray | None = None if not pixel_size else np.full(count, float(f"{pixel_size:.9g}"))
+    if sizes is None and metadata.pixel_size is not None and len(metadata.pixel_size) and (metadata.pixel_size > 0).all():
+        sizes = metadata.pixel_size
+    columns |= pose_columns(poses, sizes)
     class2d = words.get("CLASSNO", np.zeros(count))
     flat = class2d.any() and not poses.ref3d.any() and not (poses.beta.any() or poses.gamma.any())
     if flat:  # RELION has one label for classes of both kinds; without a direction of view they are of 2D classification
         columns |= {"_rlnAngleRot": ["0"] * count, "_rlnAngleTilt": ["0"] * count}
         columns.setdefault("_rlnAnglePsi", ["0"] * count)
-    if posed or flat:
+    if poses.ref3d.any() or flat:
         columns["_rlnClassNumber"] = texts(class2d if flat else poses.ref3d)
+    if "_rlnAnglePsi" in columns and poses.ref3d.any() and not (poses.beta.any() or poses.gamma.any()):
+        columns[FLAT3D] = texts(poses.ref3d)
     if class2d.any() and not flat:
         columns[CLASS2D] = texts(class2d)
-    groups, group = _optics(words, count)
+    groups, group = _optics(words, np.zeros(count) if sizes is None else sizes, count)
     if words.get("DEFOCUS1", np.zeros(0)).any():
         columns |= {"_rlnDefocusU": texts(words["DEFOCUS1"]), "_rlnDefocusV": texts(words["DEFOCUS2"])}
         columns["_rlnDefocusAngle"] = texts(np.round(axis_to_standard(words["DEFANGLE"]), 4))
-        if not pixel_size:
+        if sizes is None:
             columns["_rlnVoltage"] = texts(np.array([groups[k][0] or 300.0 for k in group]))
             columns["_rlnSphericalAberration"] = texts(np.array([groups[k][1] or 2.7 for k in group]))
             columns["_rlnAmplitudeContrast"] = ["0.1"] * count
     for word, label in (("CTFQUAL", "_rlnCtfFigureOfMerit"), ("NUMCLS", MEMBERS), ("MIDENT", "_rlnGroupNumber")):
         if words.get(word, np.zeros(0)).any():
             columns[label] = texts(words[word])
-    if pixel_size:
+    if sizes is not None:
         columns["_rlnOpticsGroup"] = [str(k + 1) for k in group]
     columns |= own_columns(poses)
     document = cif.Document()
-    if pixel_size:
-        _write_optics(document, groups, pixel_size, box, volumes)
-    loop = document.add_new_block("particles" if pixel_size else "images").init_loop("", list(columns))
+    if sizes is not None:
+        _write_optics(document, groups, box, volumes)
+    loop = document.add_new_block("images" if sizes is None else "particles").init_loop("", list(columns))
     loop.set_all_values(list(columns.values()))
     handle.write("# version 30001\n\n" + document.as_string() + "\n")
 
 
-def _write_optics(document: Any, groups: list[tuple[float, float]], pixel_size: float, box: int, volumes: bool) -> None:
+def _write_optics(document: Any, groups: list[tuple[float, ...]], box: int, volumes: bool) -> None:
     # RELION does not read an optics group without the last three, even where they are not used: its own defaults
     labels = ["OpticsGroup", "OpticsGroupName", "ImagePixelSize", "ImageSize", "ImageDimensionality"]
     labels += ["Voltage", "SphericalAberration", "AmplitudeContrast"]
     optics = document.add_new_block("optics").init_loop("_rln", labels)
-    for k, (voltage, cs) in enumerate(groups, 1):
+    for k, (voltage, cs, size) in enumerate(groups, 1):
         name = f"opticsGroup{k}" if voltage or cs else ASSUMED
-        row = [str(k), name, f"{pixel_size:.9g}", str(box), "3" if volumes else "2"]
+        row = [str(k), name, f"{size:.9g}", str(box), "3" if volumes else "2"]
         optics.add_row([*row, f"{voltage or 300:g}", f"{cs or 2.7:g}", "0.1"])
 
 
 def write_like(
-    handle: IO[str], template: str | os.PathLike, rows: NDArray[np.intp], metadata: Metadata, pixel_size: float | None
+    handle: IO[str], template: str | os.PathLike, rows: NDArray[np.intp], metadata: Metadata, pixel_size: NDArray | None
 ) -> None:
     """Write some rows of another STAR file with new angles, origins, classes and half sets; all else stays as it was.
 
@@ -127,8 +133,8 @@ def write_like(
         0-based rows of its particle table.
     metadata : Metadata
         Of n images; CTF is the template's own.
-    pixel_size : float or None
-        Of these images, angstrom; None: as the template says.
+    pixel_size : ndarray, shape (n,), or None
+        Of these images, angstrom; 0 or None: as the template says.
 
     Raises
     ------
@@ -142,8 +148,11 @@ def write_like(
         raise InputError(f"{template}: has {len(particles)} rows; image {int(rows.argmax()) + 1} is of row {int(rows.max()) + 1}")
     poses = metadata.poses if metadata.poses is not None else Poses.blank(len(rows))
     theirs = particles.metadata.pixel_size
-    size = np.full(len(rows), pixel_size or 1.0) if theirs is None or pixel_size else theirs[rows]
-    document, out = cif.read_file(os.fspath(template)), cif.Document()
+    theirs = None if theirs is None else theirs[rows]
+    size = np.ones(len(rows)) if theirs is None else theirs
+    if pixel_size is not None:
+        size = np.where(pixel_size > 0, pixel_size, size)
+    document, out = read_document(template), cif.Document()
     for block in document:
         loop = block.find_loop("_rlnImageName").get_loop()
         if loop is None:
@@ -151,16 +160,99 @@ def write_like(
             continue
         width, values = loop.width(), list(loop.values)
         columns = {tag: [values[k + width * row] for row in rows.tolist()] for k, tag in enumerate(loop.tags)}
-        angstrom = "_rlnOriginXAngst" in columns or ("_rlnOriginX" not in columns and theirs is not None)
         new = pose_columns(poses, None)
-        for axis in "XY":
-            pixels = np.array([float(v) for v in new.pop(f"_rlnOrigin{axis}")])
-            if angstrom:
-                new[f"_rlnOrigin{axis}Angst"] = texts(pixels * size)
-            else:
-                new[f"_rlnOrigin{axis}"] = texts(pixels if theirs is None else pixels * size / theirs[rows])
+        new = _in_their_unit(new, columns, size, theirs)
         if poses.ref3d.any():
             new["_rlnClassNumber"] = texts(poses.ref3d)
         columns |= new | own_columns(poses)
         out.add_new_block(block.name).init_loop("", list(columns)).set_all_values(list(columns.values()))
     handle.write("# version 30001\n\n" + out.as_string() + "\n")
+
+
+def _in_their_unit(
+    new: dict[str, list[str]], columns: Collection[str], size: NDArray, theirs: NDArray | None
+) -> dict[str, list[str]]:  # fmt: skip
+    """Origins in pixels of `size`, in angstrom or in the pixels of a list (`theirs`), as it has them."""
+    angstrom = "_rlnOriginXAngst" in columns or ("_rlnOriginX" not in columns and theirs is not None)
+    for axis in "XY":
+        if f"_rlnOrigin{axis}" in new:
+            pixels = np.array([float(v) for v in new.pop(f"_rlnOrigin{axis}")])
+            if angstrom:
+                new[f"_rlnOrigin{axis}Angst"] = texts(pixels * size)
+            else:
+                new[f"_rlnOrigin{axis}"] = texts(pixels if theirs is None else pixels * size / theirs)
+    return new
+
+
+#: What of a pose stands under which labels of a list, to find what has changed.
+_ANGLES, _SHIFTS = ("alpha", "beta", "gamma"), ("shift",)
+_LABELS = {"ref3d": "_rlnClassNumber", "confidence": "_rlnMaxValueProbDistribution", "halfset": "_rlnRandomSubset"} | OWN
+_WORD_LABELS = {
+    "DEFOCUS1": "_rlnDefocusU", "DEFOCUS2": "_rlnDefocusV", "DEFANGLE": "_rlnDefocusAngle", "CTFQUAL": "_rlnCtfFigureOfMerit",
+    "NUMCLS": MEMBERS, "CLASSNO": CLASS2D,
+}  # fmt: skip
+
+
+def _differ(old: NDArray, new: NDArray) -> bool:
+    # headers hold 32 bits of what a list may say in more digits
+    return bool(np.any(np.abs(np.asarray(old, np.float64) - new) > 1e-6 * np.maximum(1.0, np.abs(new))))
+
+
+def write_edited(
+    handle: IO[str], path: str | os.PathLike, rows: NDArray[np.intp], old: Metadata, new: Metadata, pixel_size: float | None
+) -> None:
+    """Write a STAR file again with what has changed for some of its rows; all else, tables and other rows too, stays as it is.
+
+    Parameters
+    ----------
+    handle : text file
+    path : path
+        The STAR file.
+    rows : ndarray of int, shape (n,)
+        0-based rows of its particle table.
+    old, new : Metadata
+        Of these n images.
+    pixel_size : float or None
+        Of the stack, angstrom, where the list has none.
+
+    Raises
+    ------
+    OutputError
+        A change that the list cannot hold.
+    """
+    before = old.poses if old.poses is not None else Poses.blank(len(rows))
+    after = new.poses if new.poses is not None else Poses.blank(len(rows))
+    for word in ("VOLTAGE", "SPABERR", "MIDENT"):
+        if word in new.words and _differ(old.words.get(word, np.zeros(len(rows))), new.words[word]):
+            raise OutputError(f"{path}: a change of {word} cannot be written into a list row by row; give a name for the output")
+    document = read_document(path)
+    loop = next(t for b in document if (t := b.find_loop("_rlnImageName").get_loop()) is not None)
+    tags, values = list(loop.tags), list(loop.values)
+    columns = {tag: values[k :: len(tags)] for k, tag in enumerate(tags)}
+    count = len(columns["_rlnImageName"])
+    made: dict[str, list[str]] = {}
+    moved = after.to_relion()
+    if any(_differ(getattr(before, k), getattr(after, k)) for k in _ANGLES):
+        made |= {f"_rlnAngle{k}": texts(moved[k.lower()]) for k in ("Rot", "Tilt", "Psi")}
+    if _differ(before.shift, after.shift):
+        theirs = old.pixel_size
+        size = theirs if theirs is not None else np.full(len(rows), pixel_size or 1.0)
+        made |= _in_their_unit({f"_rlnOrigin{k}": texts(moved[k.lower()]) for k in "XY"}, columns, size, theirs)
+    for name, label in _LABELS.items():
+        if _differ(getattr(before, name), getattr(after, name)):
+            made[label] = texts(getattr(after, name))
+    for word, label in _WORD_LABELS.items():
+        if word in new.words and _differ(old.words.get(word, np.zeros(len(rows))), new.words[word]):
+            made[label] = texts(axis_to_standard(new.words[word]) if word == "DEFANGLE" else new.words[word])
+    flat = all(float(v) == 0 for k in ("Rot", "Tilt") for v in (made | columns).get(f"_rlnAngle{k}", ["0"]))
+    if after.ref3d.any() and "_rlnAnglePsi" in made | columns and flat:
+        made[FLAT3D] = texts(after.ref3d)
+    for label, texts_ in made.items():
+        column = columns.setdefault(label, ["0"] * count)
+        for row, text in zip(rows.tolist(), texts_, strict=True):
+            column[row] = text
+    fresh = [tag for tag in columns if tag not in tags]
+    if fresh:
+        loop.add_columns(fresh, "0")
+    loop.set_all_values(list(columns.values()))
+    handle.write("# version 30001\n\n" + document.as_string() + "\n")

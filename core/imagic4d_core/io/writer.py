@@ -13,6 +13,7 @@ from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputErr
 from imagic4d_core.io import atomic, eman, imagic, mrc, spider, star
 from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import read_into, reserve, row_order, turned, write_at
+from imagic4d_core.io.outside import check_headers
 from imagic4d_core.io.particles import Metadata
 from imagic4d_core.io.starout import write_star
 from imagic4d_core.io.statistics import image_statistics, volume_statistics
@@ -70,10 +71,9 @@ def check_output(path: str | os.PathLike, overwrite: bool) -> None:
 class StackWriter:
     """A file being written. Made by `create_stack`; a context manager.
 
-    On a clean exit what is missing in the headers is filled in and the files are renamed together; after an exception nothing
-    remains. Files that take the place of others are flushed to the device before; new ones are brought there by the system in its
-    own time, as with cp. `write` and `set_headers` may be called by any rank and thread on disjoint images; headers that come
-    after their densities are touched only once.
+    On a clean exit what is missing in the headers is filled in, the files are flushed to the device and renamed together; after
+    an exception nothing remains. `write` and `set_headers` may be called by any rank and thread on disjoint images; headers that
+    come after their densities are touched only once.
 
     Attributes
     ----------
@@ -110,6 +110,7 @@ class StackWriter:
         #: per image: mean, variance, minimum, maximum; 1 = written, statistics known, 2 = copied, keep the header's;
         #: 1 = header written, 2 = with its statistics
         self._seen = np.zeros((self.n_images, 6))
+        self._left_to_commit = False  # from then on `atomic.commit` looks after the temporary files
         #: line for word 200 of the headers
         self.history = ""
         #: MRC header statistics (minimum, maximum, mean, rms) to keep where densities were copied byte by byte
@@ -155,18 +156,24 @@ class StackWriter:
     def _make_temps(self) -> tuple[Path, Path]:
         for target in self._targets():
             atomic.check_new(target, self.overwrite)
+        size = self._at(self.n_images - 1) + self.plane
+        heads = size if self.format == "HDF" else self.n_images * self.nblocks * hdr.RECORD
+        atomic.check_room(self.path, size + heads)
         data = atomic.create_temp(self._targets()[0])
         try:
             head = atomic.create_temp(self._targets()[-1])
-        except OutputError:
+        except BaseException:
             atomic.discard([data])
             raise
         try:
-            reserve(data, self._at(self.n_images - 1) + self.plane)
+            reserve(data, size)
             reserve(head, self.n_images * self.nblocks * hdr.RECORD)
         except OSError as error:
             atomic.discard([data, head])
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        except BaseException:
+            atomic.discard([data, head])
+            raise
         return data, head
 
     def _at(self, image: int) -> int:
@@ -324,12 +331,12 @@ class StackWriter:
         self._seen = seen
         self._complete_headers()
         pairs = list(zip([self._data_tmp, self._head_tmp], self._targets(), strict=False))
-        replaces = any(target.exists() for target in self._targets())
         if self.format == "MRC":
             pairs = self._finish_mrc(seen)
         elif self.format != "IMAGIC":
             pairs = self._finish_spider() if self.format == "SPIDER" else self._finish_hdf()
-        atomic.commit(pairs, sync=replaces)
+        self._left_to_commit = True
+        atomic.commit(pairs)
 
     def _complete_headers(self) -> None:
         """Records that nobody set, and those whose statistics came after them."""
@@ -353,6 +360,7 @@ class StackWriter:
         parts = []
         for start in range(0, self.n_images, _HEADER_CHUNK):
             h = self._read_records(start, min(self.n_images, start + _HEADER_CHUNK))
+            check_headers(h, self.path, start + 1)
             parts.append(Metadata.from_headers(h[(-start) % self.sections :: self.sections], not self.is_volumes))
         return Metadata.concatenate(parts)
 
@@ -386,7 +394,7 @@ class StackWriter:
         if not (self.path.exists() and side.is_file()):
             return False
         try:
-            return star.count_images(side, self.path.name) > 0
+            return star.count_images(side, self.path) > 0
         except InputError:
             return False
 
@@ -438,7 +446,8 @@ class StackWriter:
             self._on_root(lambda: self._finish(seen))
         except BaseException:
             self._shut()
-            atomic.discard([self._data_tmp, self._head_tmp])
+            if not self._left_to_commit:
+                atomic.discard([self._data_tmp, self._head_tmp])
             raise
         self._shut()
 

@@ -1,22 +1,26 @@
 """A folder of a run that goes on where it was stopped: steps that are jobs, iterations made of steps, a journal of what is done.
 
 `run.json` holds what decides the result, `journal.jsonl` a line for every iteration that is complete, `work/` its files, whose
-names begin with the iteration's.
+names begin with the iteration's. Beside the folder, `.NAME.lock` keeps a second run out, and `.NAME.before` is an earlier run
+that is to be replaced, until the new one has its first results.
 """
 
+import fcntl
+import glob
+import hashlib
 import json
 import os
 import shlex
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputError
-from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, relaxed, sync_file
+from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, move_folder, relaxed, sync_file
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.parallel import Comm
 
@@ -104,8 +108,90 @@ class Iteration:
 Plan = Generator[Iteration, bool | None, None]
 
 
+#: Locks of the runs that this process works on.
+_held: dict[Path, int] = {}
+
+
+def _beside(folder: Path, what: str) -> Path:
+    whole = Path(os.path.abspath(folder))
+    return whole.with_name(f".{whole.name}.{what}")
+
+
+def lock(folder: Path) -> None:
+    """Keep other runs out of a folder until `unlock`, or the end of the process, however it ends.
+
+    Raises
+    ------
+    OutputError
+        Another run is at work there; it is named.
+    """
+    path = _beside(folder, "lock")
+    try:
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine, now = os.fstat(fd), os.stat(path)
+            except BlockingIOError:
+                who = os.read(fd, 1000).decode("utf-8", "replace").strip()
+                os.close(fd)
+                raise OutputError(f"{folder}: another run is at work there ({who or 'just started'}); wait for its end") from None
+            except FileNotFoundError:  # the other one ended just now and took its lock away
+                os.close(fd)
+                continue
+            except OSError:  # a file system without locks
+                break
+            if (mine.st_dev, mine.st_ino) == (now.st_dev, now.st_ino):
+                break
+            os.close(fd)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode(), 0)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+    _held[Path(os.path.abspath(folder))] = fd
+
+
+def unlock(folder: Path) -> None:
+    """Let other runs into a folder; a process that does not hold its lock may call this too."""
+    fd = _held.pop(Path(os.path.abspath(folder)), None)
+    if fd is not None:
+        discard([_beside(folder, "lock")])
+        os.close(fd)
+
+
+def _holds(folder: Path) -> bool:
+    return Path(os.path.abspath(folder)) in _held
+
+
+def _remove(path: Path, folder: Path) -> None:
+    """Remove what belongs to a run in one step, as seen from outside: killed meanwhile, nothing is left that looks like one."""
+    gone = _beside(folder, f"gone-{os.urandom(4).hex()}")
+    move_folder(path, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def settle(folder: Path) -> None:
+    """Bring in order what a killed run left: an earlier run that was set aside comes back where the new one has not begun."""
+    whole, before = Path(os.path.abspath(folder)), _beside(folder, "before")
+    for gone in whole.parent.glob(f".{glob.escape(whole.name)}.gone-*"):
+        shutil.rmtree(gone, ignore_errors=True)
+    if not before.is_dir():
+        return
+    if _journal_is_there(folder):
+        _remove(before, folder)
+        return
+    if folder.is_dir():
+        _remove(folder, folder)
+    move_folder(before, folder)
+
+
+def _journal_is_there(folder: Path) -> bool:
+    path = folder / "journal.jsonl"
+    return path.is_file() and path.stat().st_size > 0
+
+
 def make(folder: Path, settings: Any, overwrite: bool, owner: str) -> None:
-    """Make the folder of a new run.
+    """Make the folder of a new run. An earlier run there is set aside until the new one has its first results.
 
     Parameters
     ----------
@@ -121,29 +207,71 @@ def make(folder: Path, settings: Any, overwrite: bool, owner: str) -> None:
     ------
     OutputError
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not overwrite or not folder.is_dir():
-            raise OutputError(
-                f"{folder}: exists and is not empty; give another folder, --resume to go on with it, or --overwrite"
-            )
-        if not (folder / "run.json").exists():
-            raise OutputError(f"{folder}: is not a folder of {owner}; it is not overwritten")
-        shutil.rmtree(folder)
     try:
+        settle(folder)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if not overwrite or not folder.is_dir():
+                raise OutputError(
+                    f"{folder}: exists and is not empty; give another folder, --resume to go on with it, or --overwrite"
+                )
+            if not (folder / "run.json").exists():
+                raise OutputError(f"{folder}: is not a folder of {owner}; it is not overwritten")
+            if not os.access(folder, os.W_OK):
+                raise OutputError(f"{folder}: is write-protected; give another folder, or allow writing (chmod u+w)")
+            move_folder(folder, _beside(folder, "before"))
         folder.mkdir(parents=True, exist_ok=True)
-        atomic_write_json(folder / "run.json", {"schema": 1, **settings.__dict__})
+        read = [*_read_from(settings.images)] if hasattr(settings, "images") else []
+        atomic_write_json(folder / "run.json", {"schema": 1, **settings.__dict__, "read": read})
         (folder / "work").mkdir()
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
 
 
+def _read_from(src: str) -> Iterator[dict[str, Any]]:
+    """Size, time and digest of the files that hold the densities of a stack or a list."""
+    with open_stack(src) as stack:
+        files = getattr(stack.reader, "paths", None) or [getattr(stack.reader, "img", stack.path)]
+    for path in files:
+        found = os.stat(path)
+        yield {"file": str(path), "bytes": found.st_size, "time": found.st_mtime_ns, "digest": _digest(path)}
+
+
+def _digest(path: str | os.PathLike) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _check_unchanged(folder: Path) -> None:
+    """Refuse to go on where densities have changed since the run began (MismatchError); other times alone do not matter."""
+    for was in _document(folder).get("read", []):
+        try:
+            now = os.stat(was["file"])
+            same = now.st_size == was["bytes"] and (now.st_mtime_ns == was["time"] or _digest(was["file"]) == was["digest"])
+        except (OSError, KeyError, TypeError):
+            continue
+        if not same:
+            raise MismatchError(
+                f"{folder}: {was['file']} has other densities than when this run began; bring the old ones back, "
+                "or start anew (without --resume)"
+            )
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    try:
+        document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return document if isinstance(document, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
 def load(folder: Path, kind: Callable[..., T]) -> T:
     """Settings of a run that is to go on (InputError: there is none)."""
     try:
-        document = json.loads((folder / "run.json").read_text())
+        document = _document(folder)
         document.pop("schema")
+        document.pop("read", None)
         return kind(**document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: no run to go on with (run.json is missing or damaged); start without --resume") from error
 
 
@@ -158,16 +286,23 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
     path = folder / "journal.jsonl"
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    out = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            if not isinstance(entry, dict) or "name" not in entry:
+                raise ValueError("not an entry")
+            out.append(entry)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: line {len(out) + 1} is damaged; take it and those after it out, and --resume repeats these iterations"
+        ) from error
+    return out
 
 
 def is_classification(rundir: str | Path) -> bool:
     """Whether a folder is one of classify2d, not of refine."""
-    try:
-        settings = json.loads((Path(rundir) / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(settings, dict) and "classes" in settings
+    return "classes" in _document(Path(rundir))
 
 
 def _check_same(src: str, was: str, folder: Path) -> None:
@@ -190,16 +325,46 @@ def opened(
     The same on all ranks.
     """
     if resume:
-        s = load(folder, kind)
-        _check_same(src, s.images, folder)  # type: ignore[attr-defined]
+        if not folder.exists() and not _beside(folder, "before").exists():
+            load(folder, kind)  # says so
         if comm.rank == 0:
-            tidy(folder)
+            lock(folder)
+            try:
+                settle(folder)
+                _check_unchanged(folder)
+            except BaseException:
+                unlock(folder)
+                raise
+        comm.barrier()
+        try:
+            s = load(folder, kind)
+            _check_same(src, s.images, folder)  # type: ignore[attr-defined]
+            if comm.rank == 0:
+                tidy(folder)
+        except BaseException:
+            unlock(folder)
+            raise
         comm.barrier()
         return s
     s = settings()
     if comm.rank == 0:
-        make(folder, s, overwrite, owner)
+        with suppress(OSError):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        lock(folder)
+        try:
+            make(folder, s, overwrite, owner)
+        except BaseException:
+            _bring_back(folder)
+            unlock(folder)
+            raise
     return comm.bcast(s)  # type: ignore[no-any-return]
+
+
+def _bring_back(folder: Path) -> None:
+    """The earlier run comes back where a new one came to nothing."""
+    if _beside(folder, "before").is_dir():
+        with suppress(OSError):
+            settle(folder)
 
 
 def shown_name(path: str, cwd: str) -> str:
@@ -229,13 +394,18 @@ def at_epoch(epoch: int) -> Iterator[None]:
 
 @contextmanager
 def removed_if_useless(folder: Path, resume: bool) -> Iterator[None]:
-    """A new run whose images turn out to be of no use leaves nothing behind."""
+    """A new run whose images turn out to be of no use leaves nothing behind, and an earlier run comes back; ends the lock."""
     try:
         yield
-    except (InputError, MismatchError):
-        if not resume and not read_journal(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+    except BaseException as error:
+        if _holds(folder) and not resume and not _journal_is_there(folder):
+            if _beside(folder, "before").is_dir():
+                _bring_back(folder)
+            elif isinstance(error, InputError | MismatchError):
+                shutil.rmtree(folder, ignore_errors=True)
         raise
+    finally:
+        unlock(folder)
 
 
 def loop(
@@ -276,6 +446,8 @@ def loop(
                 for path in (folder / "work").glob(f"{it.name}*"):
                     sync_file(path)
                 atomic_write_text(folder / "journal.jsonl", "".join(json.dumps(e) + "\n" for e in journal), overwrite=True)
+                if _beside(folder, "before").is_dir():  # the new run is possible: the switch
+                    _remove(_beside(folder, "before"), folder)
                 clean(folder, keep={it.name, *([last] if last else []), *keep})
             comm.barrier()
         converged = bool(next(e for e in journal if e["name"] == it.name).get("converged"))

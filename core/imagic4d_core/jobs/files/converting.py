@@ -172,5 +172,5 @@ def convert_list(
                 )
             rows = np.arange(total)
         with atomic.atomic_write(target, "w", overwrite, encoding="utf-8") as handle:
-            write_like(handle, template, rows, Metadata.from_headers(h), stack.pixel_size)
+            write_like(handle, template, rows, Metadata.from_headers(h), h["PIXSIZE"].astype(np.float64))
         return ListSummary(str(stack.path), str(dst), str(template), len(h), total)

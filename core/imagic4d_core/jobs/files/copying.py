@@ -149,7 +149,7 @@ def _move_densities(
 def _move_headers(stack: Stack, writer: StackWriter, at: int, edit: Edit) -> None:
     for start in range(0, stack.n_images, _HEADERS):
         stop = min(stack.n_images, start + _HEADERS)
-        headers = stack.headers(start, stop)
+        headers = stack.headers(start, stop, checked=False)
         if edit is not None:
             edit(headers, start)
         writer.set_headers(at + start, headers)
@@ -214,7 +214,7 @@ def put(
         )
     objects, planes = _regroup(stack, what, sections)
     dtype, word = _dtype_of(stack, type_word)
-    size = pixel_size or stack.pixel_size
+    size = pixel_size or _one_pixel_size(stack, output_format(name))
     volumes = planes > 1 or (stack.layout.is_volumes and stack.is_volumes)
     with create_stack(
         name, objects, planes, stack.lines, stack.pixels, pixel_size=size, overwrite=overwrite, dtype=dtype, rows=rows,
@@ -224,7 +224,21 @@ def put(
             writer.statistics = getattr(stack.reader, "statistics", None)
         _move(stack, writer, 0, rows, finite, progress, edit=edit)
     copied = stack.objects if (objects, planes) == (stack.objects, stack.sections) else objects
-    return _summary(stack, writer, copied, None, size)
+    return _summary(stack, writer, copied, None, size or stack.pixel_size)
+
+
+def _one_pixel_size(stack: Stack, form: str) -> float | None:
+    """The pixel size of a stack, None where its images have several, or keep their own in their headers."""
+    if stack.format != "IMAGIC":
+        return stack.pixel_size
+    if form == "IMAGIC":
+        return None
+    for start in range(0, stack.n_images, _HEADERS):
+        size = stack.headers(start, min(stack.n_images, start + _HEADERS), checked=False)["PIXSIZE"]
+        if stack.pixel_size and (np.abs(size - stack.pixel_size) > 1e-6 * stack.pixel_size).any():
+            log.warning("%s: images of several pixel sizes", stack.path)
+            return None
+    return stack.pixel_size
 
 
 def _summary(stack: Stack, writer: StackWriter, copied: int, first: int | None, pixel_size: float | None) -> CopySummary:

@@ -53,7 +53,7 @@ def _records(stack: Stack, index: NDArray[np.intp]) -> Iterable[tuple[NDArray[np
     """Header records of the first section of objects, window by window."""
     for start in range(0, len(index), _WINDOW):
         part = index[start : start + _WINDOW]
-        yield part, Stack(stack.reader, part * stack.sections, True).headers()
+        yield part, Stack(stack.reader, part * stack.sections, True).headers(checked=False)
 
 
 def _plt_words(option: str, words: Sequence[str]) -> list[str | None]:

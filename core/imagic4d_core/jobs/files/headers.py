@@ -213,7 +213,7 @@ def change_headers(
         chosen[index] = True
 
         def window(start: int, stop: int) -> tuple[NDArray, NDArray | None]:
-            h = stack.headers(start, stop)
+            h = stack.headers(start, stop, checked=False)
             objects = np.arange(start, stop) // stack.sections
             mine = chosen[objects]
             if mine.any():

@@ -33,6 +33,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "date": ("warning", "words 5 to 10 (creation time) are not a month, day, year and time of day"),
     "bytes": ("warning", "word 11 is not the size of an image in bytes"),
     "statistics": ("warning", "mean, standard deviation, maximum or minimum in the header are not those of the densities"),
+    "values": ("error", "words that are reckoned with (poses, memberships, CTF) hold NaN, infinity or senseless numbers"),
     "flat": ("warning", "images without contrast"),
     "mrc-stamp": ("error", "MRC: no 'MAP ' or machine stamp"),
     "mrc-cell": ("warning", "MRC: no usable pixel size in the header"),
@@ -137,7 +138,7 @@ def _poses_of(stack: Stack) -> dict[str, Any]:
     members: dict[int, int] = {}
     step = stack.sections
     for start in range(0, stack.n_images, _HEADERS * step):
-        h = stack.headers(start, min(stack.n_images, start + _HEADERS * step))[::step]
+        h = stack.headers(start, min(stack.n_images, start + _HEADERS * step), checked=False)[::step]
         poses = Poses.from_headers(h)
         euler += int(((poses.alpha != 0) | (poses.beta != 0) | (poses.gamma != 0)).sum())
         shifts += int(poses.shift.any(axis=1).sum())
@@ -174,7 +175,7 @@ def info(
         with open_stack(src, loc) as stack:
             reader, title = stack.reader, ""
             if stack.format == "IMAGIC":
-                title = stack.headers(0, 1)["NAME"][0].decode("ascii", "replace").strip("\0 ")
+                title = stack.headers(0, 1, checked=False)["NAME"][0].decode("ascii", "replace").strip("\0 ")
             entry = Info(
                 str(stack.path), stack.format, *stack.shape, stack.layout.type_word, stack.layout.dtype.str[0], stack.pixel_size,
                 getattr(reader, "old", False), _poses_of(stack), "".join(c if c.isprintable() else "?" for c in title),
@@ -277,9 +278,19 @@ def _validate(src: str, densities: bool, progress: Progress) -> Validation:
             _check_imagic(stack, out)
         if stack.format == "MRC":
             _check_mrc(stack, out)
+        _check_values(stack, out)
         if densities:
             _check_densities(stack, out, progress)
     return out
+
+
+def _check_values(stack: Stack, out: Validation) -> None:
+    for start in range(0, stack.n_images, _HEADERS):
+        try:
+            stack.headers(start, min(stack.n_images, start + _HEADERS))
+        except InputError as error:
+            out.add("values", str(error).removeprefix(f"{stack.path}: "))
+            return
 
 
 def _records(stack: Stack) -> np.ndarray:
@@ -365,7 +376,7 @@ def _check_densities(stack: Stack, out: Validation, progress: Progress) -> None:
             low, high, mean, sigma = x.min(1), x.max(1), x.mean(1), x.std(1)
         flat += (np.flatnonzero(finite & (low == high)) + start + 1).tolist()
         if stack.format == "IMAGIC" and not stack.is_volumes:
-            h = stack.headers(start, stop)
+            h = stack.headers(start, stop, checked=False)
             near = 1e-3 * np.maximum(sigma, 1e-30) + 1e-5 * np.abs(mean)
             given = np.stack([h["AVDENS"], h["SIGMA"], h["DENSMAX"], h["DENSMIN"]]).astype(np.float64)
             with np.errstate(invalid="ignore"):

@@ -163,7 +163,7 @@ def _candidates(stack: Stack, loc: Locations | None, plt: str | os.PathLike | No
 
 def headers_of(stack: Stack, index: NDArray[np.intp]) -> NDArray:
     """Header records of the first section of some objects (0-based), shape (len(index),), `HEADER_DTYPE`."""
-    return Stack(stack.reader, index * stack.sections, True).headers()
+    return Stack(stack.reader, index * stack.sections, True).headers(checked=False)
 
 
 def fulfil(stack: Stack, index: NDArray[np.intp], where: str) -> NDArray[np.bool_]:

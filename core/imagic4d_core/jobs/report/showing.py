@@ -153,7 +153,7 @@ def _read(stack: Stack, start: int, stop: int) -> NDArray[np.float32]:
 
 def _image_tile(stack: Stack, index: int, names: Sequence[str] = ()) -> Tile:
     image = _read(stack, index, index + 1)[0]
-    header = stack.headers(index, index + 1)[0]
+    header = stack.headers(index, index + 1, checked=False)[0]
     location = int(stack.locations[index])
     words, colour = [], ""
     if header["REF3D"] > 0:
@@ -169,7 +169,7 @@ def _image_tile(stack: Stack, index: int, names: Sequence[str] = ()) -> Tile:
             break
     caption = "  ".join([str(location), *words])
     if names:
-        record = stack.headers(index, index + 1)
+        record = stack.headers(index, index + 1, checked=False)
         caption = "\n".join([str(location), *(f"{n} {word_text(hw.word_values(record, n).tolist()[0])}" for n in names)])
     return Tile(to_grey(fit_tile(image, _tile_size(max(image.shape)))), caption, colour)
 
@@ -204,5 +204,5 @@ def _volume_tiles(stack: Stack, index: int, kind: str, text: bool) -> list[Tile]
 
 def _number_of(stack: Stack, index: int) -> int:
     """3D number of a volume: REF3D of its first section, or its location."""
-    number = int(stack.headers(index * stack.sections, index * stack.sections + 1)[0]["REF3D"])
+    number = int(stack.headers(index * stack.sections, index * stack.sections + 1, checked=False)[0]["REF3D"])
     return number if 0 < number < 10000 else int(stack.locations[index])

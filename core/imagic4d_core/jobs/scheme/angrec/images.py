@@ -9,6 +9,7 @@ from imagic4d_core import fourier
 from imagic4d_core.ctf.parameters import CtfParameters, stored_transfer, with_white_noise
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.outside import check_one_pixel_size
 from imagic4d_core.io.stack import Stack
 from imagic4d_core.jobs.scheme.angrec.anchors import Anchors
 
@@ -59,6 +60,7 @@ class Images:
             The mode does not fit the anchors.
         """
         headers = stack.headers()
+        check_one_pixel_size(headers, stack.path)
         poses = Poses.from_headers(headers)
         active = headers["ACTIVE"] >= 0
         if not active.any():

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from imagic4d_core.ctf.parameters import CtfParameters
 from imagic4d_core.errors import MismatchError, UsageError, check_word
 from imagic4d_core.geometry import symmetry as sym
+from imagic4d_core.io.outside import check_one_pixel_size
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import StackWriter, create_stack, open_stack
 from imagic4d_core.io.writer import check_output, half_names
@@ -186,6 +187,7 @@ def recon(
         if images_out is not None and images.index is not None:
             raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
         headers = images.headers()
+        check_one_pixel_size(headers, images.path)
         poses = poses_for(headers, euler, seed, images.path)
         before = poses.ref3d.copy()
         found = assign(membership, before, headers["ACTIVE"] >= 0, volumes, min_images, seed, images.path)
