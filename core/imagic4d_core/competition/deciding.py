@@ -12,6 +12,8 @@ F64 = NDArray[np.float64]
 
 #: A 3D of another start is the same one: least Jaccard index of their images, least share of those in common with the same pose.
 JACCARD, POSED = 0.85, 0.9
+#: Jaccard index below which poses are not compared.
+LOOKED_AT = 0.3
 #: Two chosen 3Ds are one structure, in one pose or nearly: share of the images of both whose poses agree.
 ALIKE = 0.7
 #: A 3D is needed if the cross-validated score falls by so many standard errors without it.
@@ -121,32 +123,36 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
 def _found_again(
     table: F64, poses: F64, run: NDArray[np.int64], chosen: list[int], membership: NDArray[np.int64], group: F64 | None
 ) -> tuple[list[tuple[int, ...]], list[Match]]:
-    """Other starts that have each chosen 3D: put in its place, one of theirs takes the same images in the same poses."""
-    again: list[tuple[int, ...]] = []
-    nearest: list[Match] = []
-    for j, c in enumerate(chosen):
-        mine = membership == j
+    """Other runs that have each chosen 3D: put in its place, one of theirs takes the same images in the same poses.
+
+    A 3D that could stand for two of the chosen is a mixture of them, or from before they were divided: it speaks for neither.
+    """
+    again: list[list[int]] = [[] for _ in chosen]
+    nearest = [Match(0.0, 0.0) for _ in chosen]
+    rivals = []
+    for j in range(len(chosen)):
         rest = chosen[:j] + chosen[j + 1 :]
-        rival = table[:, rest].max(1) if rest else np.full(len(table), -np.inf)
-        found: list[int] = []
-        best = Match(0.0, 0.0)
-        for r in np.unique(run):
-            if r == run[c]:
+        rivals.append(table[:, rest].max(1) if rest else np.full(len(table), -np.inf))
+    for r in np.unique(run):
+        others = [int(m) for m in np.flatnonzero(run == r) if m not in chosen]
+        stands: dict[int, int] = {}
+        for j, c in enumerate(chosen):
+            if r == run[c] or not others:
                 continue
-            others = [int(m) for m in np.flatnonzero(run == r) if m not in chosen or m == c]
-            taken = [table[:, m] > rival for m in others]
+            mine = membership == j
+            taken = [table[:, m] > rivals[j] for m in others]
             jaccard = [float((mine & t).sum() / max(1, (mine | t).sum())) for t in taken]
-            if not jaccard or max(jaccard) < 0.3:
-                continue
             at = int(np.argmax(jaccard))
+            if jaccard[at] < LOOKED_AT:
+                continue
             m = match(mine, taken[at], poses[:, c], poses[:, others[at]], group)
-            if (m.jaccard * m.posed, m.jaccard) > (best.jaccard * best.posed, best.jaccard):
-                best = m
+            nearest[j] = max(nearest[j], m, key=lambda x: (x.jaccard * x.posed, x.jaccard))
             if m.jaccard >= JACCARD and m.posed >= POSED:
-                found.append(int(r))
-        again.append(tuple(found))
-        nearest.append(best)
-    return again, nearest
+                stands[j] = others[at]
+        for j, other in stands.items():
+            if list(stands.values()).count(other) == 1:
+                again[j].append(int(r))
+    return [tuple(runs) for runs in again], nearest
 
 
 def _superfluous(
