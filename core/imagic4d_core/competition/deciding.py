@@ -11,7 +11,10 @@ from imagic4d_core.competition.choice import Scores, choose, losses
 F64 = NDArray[np.float64]
 
 #: A 3D of another start is the same one: least Jaccard index of their images, least share of those in common with the same pose.
-JACCARD, POSED = 0.85, 0.9
+JACCARD, POSED = 0.85, 0.85
+#: Starts are compared by the better fitting images of each 3D, this share of them: junk and mixed averages have no place of
+#: their own.
+FITTING = 0.7
 #: Jaccard index below which poses are not compared.
 LOOKED_AT = 0.3
 #: Two chosen 3Ds are one structure, in one pose or nearly: share of the images of both whose poses agree.
@@ -129,6 +132,7 @@ def _found_again(
     """
     again: list[list[int]] = [[] for _ in chosen]
     nearest = [Match(0.0, 0.0) for _ in chosen]
+    fits = _fitting(table[:, chosen].max(1), membership)
     rivals = []
     for j in range(len(chosen)):
         rest = chosen[:j] + chosen[j + 1 :]
@@ -139,8 +143,8 @@ def _found_again(
         for j, c in enumerate(chosen):
             if r == run[c] or not others:
                 continue
-            mine = membership == j
-            taken = [table[:, m] > rivals[j] for m in others]
+            mine = fits & (membership == j)
+            taken = [fits & (table[:, m] > rivals[j]) for m in others]
             jaccard = [float((mine & t).sum() / max(1, (mine | t).sum())) for t in taken]
             at = int(np.argmax(jaccard))
             if jaccard[at] < LOOKED_AT:
@@ -153,6 +157,16 @@ def _found_again(
             if list(stands.values()).count(other) == 1:
                 again[j].append(int(r))
     return [tuple(runs) for runs in again], nearest
+
+
+def _fitting(score: F64, membership: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The better fitting images of each 3D, shape (n,)."""
+    out = np.zeros(len(score), bool)
+    for j in np.unique(membership):
+        mine = np.flatnonzero(membership == j)
+        keep = max(1, round(FITTING * len(mine)))
+        out[mine[np.argsort(-score[mine], kind="stable")[:keep]]] = True
+    return out
 
 
 def _superfluous(
