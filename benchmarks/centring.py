@@ -1,6 +1,6 @@
 """Centring on data with known truth: how far do images lie from one common point of their 3D, before and after `prepare`?
 
-    python benchmarks/centring.py [--seeds 5] [--first 101] [--model FILE.pdb] [--criterion CRITERION]
+    python benchmarks/centring.py [--seeds 5] [--first 101] [--model FILE.pdb] [--criterion total-sum]
 
 Box 64, 300 images a data set. Structures: random ones of blobs (one, or three that share a core) and, with --model, an atomic
 model. Images lie where their 3D's centre of mass puts them, plus a displacement whose root mean square is 0, 1, 3 or 8 pixels
@@ -17,14 +17,13 @@ Distances are fitted: the point of the 3D is the one that makes them least, as p
 """
 
 import argparse
-import json
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.align.centre import normalised, total_sum_shifts
+from imagic4d_core.align.offcentre import object_shifts
 from imagic4d_core.atoms import density, read_atoms
 from imagic4d_core.ctf.transfer import ctf, frequency_grid
 from imagic4d_core.forward.project import Projector
@@ -45,6 +44,7 @@ class Data:
     matrices: NDArray[np.float64]
     places: NDArray[np.float64]
     real: NDArray[np.bool_]
+    member: NDArray[np.int64]
 
 
 def blurred(x: NDArray, sigma: float) -> NDArray[np.float64]:
@@ -108,7 +108,7 @@ def data_set(kind: str, structure: str, shift: str, seed: int, model: str | None
             other = seen(random_rotations(rng, n), np.stack([far * np.cos(angle), far * np.sin(angle)], 1))
             signal[::3] += other[::3]
         level = signal.std((1, 2)).mean() / np.sqrt(0.2 if kind == "faint" else 1.0)
-        return Data((signal + level * noise).astype(np.float32), m, at, real)
+        return Data((signal + level * noise).astype(np.float32), m, at, real, member)
     few = 6
     signal = np.zeros((n, BOX, BOX))
     k, _ = frequency_grid((BOX, BOX), PIXEL)
@@ -132,12 +132,56 @@ def data_set(kind: str, structure: str, shift: str, seed: int, model: str | None
         lumps = blurred(rng.standard_normal((n, BOX, BOX)), 3.0)
         lumps *= size / lumps.std((1, 2), keepdims=True)
         out[junk] = (lumps + level * colour / colour.std())[junk]
-    return Data(out.astype(np.float32), m, at, real)
+    return Data(out.astype(np.float32), m, at, real, member)
 
 
 def distance(data: Data, shifts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distances (images,) of one common point of the 3D from the centre, with the shifts found."""
-    left = (data.places + shifts)[data.real]
-    rows = data.matrices[data.real, :2]
-    point = np.linalg.lstsq(rows.reshape(-1, 3), left.ravel(), rcond=None)[0]
-    return np.hypot(*(left - rows @ point).T)
+    """Distances (images,) of one common point of each 3D from the centre, with the shifts found."""
+    out = []
+    for k in np.unique(data.member):
+        which = data.real & (data.member == k)
+        left, rows = (data.places + shifts)[which], data.matrices[which, :2]
+        point = np.linalg.lstsq(rows.reshape(-1, 3), left.ravel(), rcond=None)[0]
+        out.append(np.hypot(*(left - rows @ point).T))
+    return np.concatenate(out)
+
+
+def rms(x: NDArray) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.square(x).mean()))
+
+
+def main() -> None:
+    """Print a table of rms distances: as they came, and as they are left."""
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--seeds", type=int, default=5)
+    ask.add_argument("--first", type=int, default=101)
+    ask.add_argument("--model", action="append", default=[], help="atomic models, taken in turn")
+    ask.add_argument("--criterion", choices=("object", "total-sum"), default="object")
+    given = ask.parse_args()
+    structures = ("one", "three", *(("atoms",) if given.model else ()))
+    print("| images | structure |", " | ".join(f"off {s}" for s in SHIFTS), "|\n|---|---|" + "---|" * len(SHIFTS))
+    for kind in KINDS:
+        for structure in structures:
+            cells = []
+            for shift in SHIFTS:
+                before, after = [], []
+                for seed in range(given.first, given.first + given.seeds):
+                    model = given.model[seed % len(given.model)] if given.model else None
+                    data = data_set(kind, structure, shift, seed, model)
+
+                    def read(span: tuple[int, int], data: Data = data) -> NDArray[np.float32]:
+                        return normalised(data.images[slice(*span)].copy())[0]
+
+                    if given.criterion == "object":
+                        shifts = object_shifts(read, IMAGES, BOX, block=128, max_shift=0.4 * BOX / 2).shifts
+                    else:
+                        shifts, _ = total_sum_shifts(read, IMAGES, (BOX, BOX), block=128, iterations=5, max_shift=0.4 * BOX / 2)
+                    before.append(rms(distance(data, np.zeros((IMAGES, 2)))))
+                    after.append(rms(distance(data, shifts)))
+                cells.append(f"{np.mean(before):.2f}: {np.mean(after):.2f}, worst {max(after):.2f}")
+            print(f"| {kind} | {structure} |", " | ".join(cells), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
