@@ -519,6 +519,24 @@ def test_center_finds_shifts(im4d, tmp_path, criterion):
         assert (h["CCC"] > 0.9).all() and done["values"]["mean ccc"] > 0.9
 
 
+@pytest.mark.parametrize("criterion", ["mass", "total-sum", "object"])
+def test_center_says_how_many_reached_the_limit(im4d, tmp_path, criterion):
+    grid = np.meshgrid(np.arange(48) - 24, np.arange(48) - 24, indexing="ij")
+    far = np.array([11.0 if i % 5 == 0 else 0.0 for i in range(20)])
+    x = np.array([np.exp(-((grid[0] - a) ** 2 + grid[1] ** 2) / 18) for a in far], np.float32)
+    write_stack(tmp_path / "a.hed", x + 0.01 * np.random.default_rng(1).standard_normal(x.shape).astype(np.float32))
+    how = ["--criterion", criterion, "--json"]
+    short = im4d("center", tmp_path / "a.hed", tmp_path / "b.hed", "--max-shift", "6", *how).json
+    wide = im4d("center", tmp_path / "a.hed", tmp_path / "c.hed", "--max-shift", "15", *how).json
+    assert (short["values"]["at the limit"], wide["values"]["at the limit"]) == (4, 0)
+
+
+def test_center_object_is_for_images(im4d, tmp_path):
+    write_stack(tmp_path / "v.hed", np.ones((2, 8, 8, 8), np.float32))
+    error = im4d("threed-center", tmp_path / "v.hed", tmp_path / "o.hed", "--criterion", "object", code=2).stderr
+    assert "total-sum or mass" in error and not (tmp_path / "o.hed").exists()
+
+
 def test_center_volumes(im4d, tmp_path):
     true = [[2.0, -1.0, 1.0], [-1.0, 2.0, 0.0], [0.0, 0.0, -2.0]]
     grid = np.meshgrid(*[np.arange(k) - k // 2 for k in (16, 18, 20)], indexing="ij")

@@ -1,4 +1,4 @@
-"""Centre images and volumes, on the rotational average of their total sum or on their centres of mass."""
+"""Centre images and volumes: bring in what is far off, or centre on the total sum or on centres of mass."""
 
 import os
 from collections.abc import Callable
@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.align.centre import centre_of_mass, normalised, total_sum_shifts
+from imagic4d_core.align.offcentre import Placed, object_shifts
+from imagic4d_core.errors import MismatchError, UsageError, check_word
 from imagic4d_core.filters.band import Band, filtered
 from imagic4d_core.geometry.moves import Moves
 from imagic4d_core.io.locations import Locations
@@ -24,7 +26,7 @@ _BLOCK = 128
 
 def centre(
     src: str | os.PathLike, dst: str | os.PathLike, *, unit: str = "images", loc: Locations | None = None,
-    criterion: str = "total-sum", iterations: int = 5, max_shift: float = 0.2, max_frequency: Frequency | float | None = None,
+    criterion: str = "total-sum", iterations: int = 5, max_shift: float = 0.4, max_frequency: Frequency | float | None = None,
     mask_radius: float | None = None, level: float | None = None, whole_pixels: bool = False, interpolation: str = "spline",
     fill: float | str = "edge", overwrite: bool = False, comm: Comm = SERIAL, threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -39,9 +41,9 @@ def centre(
     src, dst : path
     unit : {"images", "volumes"}
     loc : Locations, optional
-    criterion : {"total-sum", "mass"}
+    criterion : {"total-sum", "mass", "object"}
         Correlation with the rotational average of the sum of all (of volumes: average over spheres), found again and again; or
-        the centre of mass.
+        the centre of mass; or, square images only, bring in those that are far off (`align.offcentre`).
     iterations : int
         Rounds of the total sum, or of the mask that follows the mass.
     max_shift : float
@@ -63,15 +65,28 @@ def centre(
 
     Raises
     ------
-    InputError, MismatchError, OutputError
+    InputError, MismatchError, OutputError, UsageError
     """
     n_threads = thread_count(threads)
+    check_word("criterion", criterion, ("total-sum", "mass", "object"))
+    if criterion == "object" and unit != "images":
+        raise UsageError("criterion object is for images; volumes are centred by total-sum or mass")
     check_output(dst, overwrite)
     shifts: NDArray[np.float64] | None = None
     ccc: NDArray[np.float64] | None = None
+    placed: Placed | None = None
+    limited = None
     with open_unit(src, unit, loc) as stack:
         box, n = box_of(stack), stack.objects
         most = in_pixels(max_shift, min(box))
+        if criterion == "object":
+            if box[0] != box[1]:
+                raise MismatchError(f"{os.fspath(src)}: images of {box[0]} x {box[1]}; criterion object needs square ones (cut)")
+            placed = object_shifts(
+                lambda span: normalised(stack.read(*span))[0], n, box[0], block=_BLOCK, max_shift=most, comm=comm,
+                threads=n_threads, progress=progress,
+            )  # fmt: skip
+            shifts, limited = placed.shifts, placed.limited
         high = as_fraction(max_frequency, stack.pixel_size) if max_frequency is not None else None
         if criterion == "total-sum":
             planes = stack.sections if len(box) == 3 else 1
@@ -85,13 +100,16 @@ def centre(
                 read, n, box, block=block, iterations=iterations, max_shift=most, max_frequency=high or 0.5, comm=comm,
                 threads=n_threads, progress=progress,
             )  # fmt: skip
+            limited = np.sqrt((shifts**2).sum(1)) > most - 1.0
     made: dict[int, NDArray[np.float64]] = {}
+    hits: dict[int, int] = {}
     radius = None if mask_radius is None else in_pixels(mask_radius, min(box))
 
     def work(data: NDArray, headers: NDArray, start: int) -> NDArray:
         stop = start + len(data)
         s = shifts[start:stop] if shifts is not None else _mass(data, high, level, radius, iterations)
         length = np.sqrt((s**2).sum(1))
+        hits[start] = int((length > most).sum() if limited is None else limited[start:stop].sum())
         s = s * np.minimum(1.0, most / np.maximum(length, 1e-30))[:, None]
         if whole_pixels:
             s = np.rint(s)
@@ -108,6 +126,9 @@ def centre(
     every = [s for part in comm.allgather(list(made.values())) for s in part]
     length = np.sqrt((np.concatenate(every) ** 2).sum(1))
     done.values |= {"rms shift": float(np.sqrt((length**2).mean())), "largest shift": float(length.max())}
+    done.values["at the limit"] = sum(sum(part) for part in comm.allgather(list(hits.values())))
+    if placed is not None:
+        done.values |= {"stayed": int(placed.stayed.sum()), "no object seen": int(placed.unseen.sum())}
     if ccc is not None:
         done.values["mean ccc"] = float(ccc.mean())
     return done

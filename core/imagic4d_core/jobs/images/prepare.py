@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.align.centre import normalised as to_unit_variance
-from imagic4d_core.align.centre import total_sum_shifts
+from imagic4d_core.align.offcentre import Placed, object_shifts
 from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import create_stack, open_stack
@@ -31,6 +31,10 @@ class Prepared:
     shift_rms: float
     constant: int
     output: str
+    stayed: int = 0
+    limited: int = 0
+    unseen: int = 0
+    max_shift: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -40,7 +44,15 @@ class Prepared:
         """For people."""
         out = [f"{self.output}: {self.images} images of {self.box} x {self.box}, mean 0, standard deviation 1"]
         if self.centred:
-            out.append(f"  centred: rms shift {self.shift_rms:.2f} pixels, in the headers (words 80, 81)")
+            moved = self.images - self.stayed - self.unseen
+            out.append(
+                f"  centred: {moved} brought in, {self.stayed} near the centre stayed; rms shift {self.shift_rms:.2f} pixels, in the "
+                "headers (words 80, 81)"
+            )
+            if self.limited:
+                out.append(f"  {self.limited} farther off than --max-shift {self.max_shift:.1f} pixels, not centred: brought in by so much")
+            if self.unseen:
+                out.append(f"  {self.unseen} not centred, no object seen in them: they stayed where they were")
         if self.constant:
             out.append(f"  {self.constant} constant images set inactive (word 58)")
         return out
@@ -51,7 +63,6 @@ def prepare(
     dst: str,
     *,
     centre: bool = True,
-    iterations: int = 5,
     max_shift: float = 0.4,
     mask_radius: float | None = None,
     invert: bool = False,
@@ -68,9 +79,8 @@ def prepare(
     src, dst : path
         Images; prepared images (REAL).
     centre : bool
-        Find shifts by correlation with the rotational average of the total sum, iterated; pixels are not moved, the shift
-        goes into words 80 and 81.
-    iterations : int
+        Bring in images that lie far off (`align.offcentre`); those near the centre stay. Pixels are not moved, the shift goes
+        into words 80 and 81.
     max_shift : float
         Largest shift, pixels (below 1: fraction of half the box).
     mask_radius : float, optional
@@ -100,14 +110,16 @@ def prepare(
             return to_unit_variance(images.read(*block) * sign)
 
         shifts = np.zeros((n, 2))
+        placed: Placed | None = None
+        most = in_pixels(max_shift, box)
         before = Poses.from_headers(images.headers())
         if keep_poses:
             shifts[:] = before.shift
         elif centre:
-            shifts, _ = total_sum_shifts(
-                lambda block: normalised(block)[0], n, (box, box), block=BLOCK, iterations=iterations,
-                max_shift=in_pixels(max_shift, box), comm=comm, threads=n_threads,
-            )  # fmt: skip
+            placed = object_shifts(
+                lambda block: normalised(block)[0], n, box, block=BLOCK, max_shift=most, comm=comm, threads=n_threads
+            )
+            shifts = placed.shifts
         constant = 0
         with create_stack(
             dst, n, 1, box, box, pixel_size=images.pixel_size, overwrite=overwrite, comm=comm, history="prepare"
@@ -129,7 +141,10 @@ def prepare(
             constant = sum(map_blocks(write, blocks, n_threads, progress))
         constant = int(sum(comm.allgather(constant)))
     rms = float(np.sqrt((shifts**2).sum(1).mean()))
-    return Prepared(n, box, centre and not keep_poses, rms, constant, os.fspath(dst))
+    done = Prepared(n, box, placed is not None, rms, constant, os.fspath(dst), max_shift=most)
+    if placed is not None:
+        done.stayed, done.limited, done.unseen = int(placed.stayed.sum()), int(placed.limited.sum()), int(placed.unseen.sum())
+    return done
 
 
 def _masked(data: NDArray[np.float32], shifts: NDArray[np.float64], radius: float) -> NDArray[np.float32]:
