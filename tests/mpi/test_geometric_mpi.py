@@ -13,6 +13,7 @@ pytestmark = pytest.mark.mpi
 
 COMMANDS = {
     "center": "center images.hed new.hed --max-shift 4",
+    "center-object": "center images.hed new.hed --criterion object",
     "rotate": "threed-rotate volumes.hed new.hed --angles 10,20,30 --shift 1,0.5,0.2",
     "cut": "cut images.hed new.hed --box 20,60 --fill mean",
 }

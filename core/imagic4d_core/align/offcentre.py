@@ -197,7 +197,9 @@ def fitted(e: F64, reach: float, rounds: int = 60) -> Mixture:
             shares[j] += total[c]
         for k in range(2):
             on = [c for c, (_, sees) in enumerate(cases) if sees[k]]
-            square = sum(float((share[:, c] * np.square(e[:, k] - means[:, c]).sum(1)).sum()) + total[c] * 2 / precisions[c] for c in on)
+            square = sum(
+                float((share[:, c] * np.square(e[:, k] - means[:, c]).sum(1)).sum()) + total[c] * 2 / precisions[c] for c in on
+            )
             seen = float(total[on].sum())
             v = (PRIOR * 2 * expected.variances[k] + square) / (2 * (PRIOR + seen))
             variances[k] = min(max(v, ERRORS[k, 0] ** 2), ERRORS[k, 2] ** 2)

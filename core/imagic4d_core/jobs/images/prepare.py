@@ -50,7 +50,9 @@ class Prepared:
                 "headers (words 80, 81)"
             )
             if self.limited:
-                out.append(f"  {self.limited} farther off than --max-shift {self.max_shift:.1f} pixels, not centred: brought in by so much")
+                out.append(
+                    f"  {self.limited} farther off than --max-shift {self.max_shift:.1f} pixels, not centred: brought in by so much"
+                )
             if self.unseen:
                 out.append(f"  {self.unseen} not centred, no object seen in them: they stayed where they were")
         if self.constant:
