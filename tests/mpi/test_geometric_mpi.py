@@ -13,7 +13,7 @@ pytestmark = pytest.mark.mpi
 
 COMMANDS = {
     "center": "center images.hed new.hed --max-shift 4",
-    "center-object": "center images.hed new.hed --criterion object",
+    "center-object": "center square.hed new.hed --criterion object",
     "rotate": "threed-rotate volumes.hed new.hed --angles 10,20,30 --shift 1,0.5,0.2",
     "cut": "cut images.hed new.hed --box 20,60 --fill mean",
 }
@@ -27,6 +27,9 @@ def test_same_bytes(name, mpiexec, im4d, tmp_path, monkeypatch):
     rng = rng_for(1, "geometric")
     # more than one block of images
     write_stack(material / "images.hed", rng.standard_normal((1500, 40, 36)).astype(np.float32) + np.hanning(36).astype("f4"))
+    square = rng.standard_normal((700, 36, 36)).astype(np.float32)
+    square[::2, 4:14, 4:14] += 2
+    write_stack(material / "square.hed", square)
     write_stack(material / "volumes.hed", rng.standard_normal((3, 12, 14, 16)).astype(np.float32))
     made = []
     for ranks, threads in ((0, 1), (3, 2)):

@@ -46,13 +46,12 @@ class Prepared:
         if self.centred:
             moved = self.images - self.stayed - self.unseen
             out.append(
-                f"  centred: {moved} brought in, {self.stayed} near the centre stayed; rms shift {self.shift_rms:.2f} pixels, in the "
-                "headers (words 80, 81)"
+                f"  centred: {moved} brought in, {self.stayed} near the centre stayed; rms shift {self.shift_rms:.2f} pixels, "
+                "in the headers (words 80, 81)"
             )
             if self.limited:
-                out.append(
-                    f"  {self.limited} farther off than --max-shift {self.max_shift:.1f} pixels, not centred: brought in by so much"
-                )
+                far = f"{self.limited} farther off than --max-shift {self.max_shift:.1f} pixels"
+                out.append(f"  {far}, not centred: brought in by so much")
             if self.unseen:
                 out.append(f"  {self.unseen} not centred, no object seen in them: they stayed where they were")
         if self.constant:
