@@ -106,7 +106,7 @@ loc = option("--loc", type=types.LOCATIONS, metavar="LIST", help="Locations to u
 pixel_size = option("--pixel-size", type=types.Real(0, min_open=True), metavar="A", help="Pixel size in ångström.")
 size = option("--size", type=types.SIZES, default="64", metavar="L[,P[,Z]]", help="Box: lines, pixels, sections, or all alike.")
 number = option("--number", type=types.Count(1), metavar="N", help="How many to make.")
-volumes = option("--volumes", type=types.Count(1), metavar="K", help="Number of 3Ds.")
+volumes = option("--volumes", type=types.CountOrAuto(False), metavar="K", help="Number of 3Ds.")
 volumes_or_auto = option(
     "--volumes", type=types.COUNT_OR_AUTO, metavar="K|auto", help="Number of 3Ds, at most; auto: as many as are needed."
 )
@@ -220,10 +220,10 @@ AVERAGES = ("members", "view_spread", "jitter", "b_factor", "background", "mixed
 _share = types.Real(0, 1)
 simulated_averages = stack(
     option("--averages", is_flag=True, help="Make class averages; --snr is theirs, 1 by default."),
-    option("--members", metavar="LOW-HIGH", help="Images in an average; default: 10-40."),
+    option("--class-size", "members", metavar="LOW-HIGH", help="Images in an average; default: 10-40."),
     option("--view-spread", type=types.Real(0), metavar="DEG", help="Their views, s.d. about each axis; default: 5."),
     option("--jitter", type=types.Real(0), metavar="PX", help="Their shifts, s.d. in pixels; default: 1."),
-    option("--b-factor", metavar="LOW,HIGH", help="B of their envelopes, square ångström; default: 200,400."),
+    option("--envelope", "b_factor", metavar="LOW,HIGH", help="B of their envelopes, square ångström; default: 200,400."),
     option("--background", type=types.Real(0), metavar="X", help="Background's s.d. over that of signal; default: 0.5."),
     option("--mixed", type=_share, metavar="X", help="Share of averages with members of two 3Ds; default: 0.05."),
     option("--junk", type=_share, metavar="X", help="Share of averages that show no particle; default: 0.05."),

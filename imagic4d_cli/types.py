@@ -229,18 +229,21 @@ class Numbers(click.ParamType):
 
 
 class CountOrAuto(click.ParamType):
-    """A whole number from 1 on, or ``auto``, which is 0 for the job."""
+    """A whole number from 1 on; where `auto` is allowed, that word as well, which is 0 for the job."""
 
     name = "count"
+
+    def __init__(self, auto: bool = True) -> None:
+        self.auto = auto
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         text = str(value).strip()
-        if text.lower() == "auto":
+        if self.auto and text.lower() == "auto":
             return 0
         if not text.isascii() or not text.isdigit() or not 1 <= int(text) < 1 << 31:
-            self.fail(f"{text!r} is neither a whole number from 1 on nor auto", param, ctx)
+            self.fail(f"{text!r} is no whole number from 1 on" + (", nor auto" if self.auto else ""), param, ctx)
         return int(text)
 
 

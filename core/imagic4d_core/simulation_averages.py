@@ -68,7 +68,7 @@ class Averages:
         if not 1 <= self.members[0] <= self.members[1]:
             raise UsageError(f"members of an average must be LOW-HIGH from 1 on, such as 10-40, not {self.members}")
         if self.mixed > 0 and self.members[0] < 3:
-            raise UsageError("mixed averages need 3 members or more, most of them of one 3D; give --mixed 0 or more --members")
+            raise UsageError("mixed averages need 3 members or more, most of them of one 3D; give --mixed 0 or more --class-size")
         if not 0 <= self.b_factor[0] <= self.b_factor[1]:
             raise UsageError(f"B factors must be LOW,HIGH from 0 on, such as 200,400, not {self.b_factor}")
         if min(self.view_spread, self.jitter, self.background) < 0:

@@ -12,11 +12,11 @@ from imagic4d_cli.run import Run, pass_run
 @click.command("pool")
 @opt.runs_and_output
 @opt.volumes_or_auto
-@opt.option("--images", type=types.SOURCE, metavar="FILE", help="Prepared images; default: those of the first run.")
+@opt.option("--prepared", "images", type=types.SOURCE, metavar="FILE", help="Prepared images; default: those of the first run.")
 @opt.option("--images-out", type=types.TARGET, metavar="FILE", help="The images with poses and memberships in the 3Ds kept.")
 @opt.option("--table", type=types.TARGET, metavar="FILE", help="Scores of all images in all 3Ds, text with tabs.")
 @opt.option("--check", is_flag=True, help="Exit code 1 unless every 3D kept was found by another run.")
-@opt.option("--least", type=types.Count(1), default=1, metavar="N", help="With --check: fewer 3Ds kept are no agreement.")
+@opt.option("--at-least", type=types.Count(1), default=1, metavar="N", help="With --check: fewer 3Ds kept are no agreement.")
 @opt.increment
 @opt.symmetry
 @opt.max_shift
@@ -25,7 +25,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.common
 @pass_run
 def cli(
-    run: Run, files: tuple[str, ...], volumes: int | None, check: bool, least: int, images: str | None, images_out: str | None,
+    run: Run, files: tuple[str, ...], volumes: int | None, check: bool, at_least: int, images: str | None, images_out: str | None,
     table: str | None, increment: float | None, max_shift: float | None, **common: Any,
 ) -> None:  # fmt: skip
     """Choose among the 3Ds of several runs those that together explain the images best.
@@ -62,4 +62,4 @@ def cli(
     found = pool(
         runs, out, volumes=volumes or None, images=images, images_out=images_out, table=table, options=options, context=context
     )
-    run.report(found, ok=not check or (found.agreed and len(found.kept) >= least))
+    run.report(found, ok=not check or (found.agreed and len(found.kept) >= at_least))

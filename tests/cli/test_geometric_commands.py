@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from imagic_files import pattern, write_pair
 
-from imagic4d_core.errors import OutputError
 from imagic4d_core.geometry.moves import Moves
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.header import TAG
@@ -119,9 +118,9 @@ def test_append_changes_all_or_nothing(im4d, images, tmp_path, monkeypatch):
     from imagic4d_core.io import atomic
 
     def full(*args, **kwargs):
-        raise OutputError("the device is full")
+        raise OSError(28, "the device is full")
 
-    monkeypatch.setattr(atomic, "commit", full)
+    monkeypatch.setattr(atomic, "_inherit", full)
     im4d("append", images, images, code=5)
     assert files(tmp_path) == before
 

@@ -98,7 +98,7 @@ def test_noise_only_claims_no_truth(world, im4d, tmp_path):
     assert not read_stack(tmp_path / "n")[1]["REF3D"].any()
 
 
-AVERAGES = "--averages --images 60 --members 6-9 --mixed 0.2 --junk 0.25 --seed 7"
+AVERAGES = "--averages --images 60 --class-size 6-9 --mixed 0.2 --junk 0.25 --seed 7"
 
 
 def test_averages_with_their_truth_and_table(world, im4d, tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ def test_compare_leaves_junk_and_mixed_averages_out(world, im4d, tmp_path):
         (["true.blobs.json", "images.hed", "--images", "3"], 5),
         (["images.hed", "o", "--images", "3"], 4),
         (["true.blobs.json", "o", "--images", "3", "--junk", "0.1"], 2),
-        (["true.blobs.json", "o", "--images", "3", "--averages", "--members", "4-2"], 2),
+        (["true.blobs.json", "o", "--images", "3", "--averages", "--class-size", "4-2"], 2),
         (["true.blobs.json", "o", "--images", "3", "--averages", "--mixed", "0.6", "--junk", "0.6"], 2),
         (["true.blobs.json", "images.mrc", "--images", "3", "--averages"], 5),  # images_truth.tsv is there
     ],

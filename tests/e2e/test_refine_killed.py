@@ -51,20 +51,26 @@ def kill_after(run: subprocess.Popen, reached, delay: float) -> bool:
             run.communicate()
             return True
         time.sleep(0.005)
-    assert run.returncode == 0, run.communicate()[1]
+    _, errors = run.communicate()
+    assert run.returncode == 0, errors
     return False
 
 
 def test_killed_and_resumed(undisturbed):
-    """Five kills in one run: in the first step, while annealing, around regrouping, while polishing, at the end."""
+    """Five kills in one run: in the first step, in the first start, in the second, while polishing, at the end."""
     folder = undisturbed / "killed"
     folder.mkdir()
     journal = folder / "run" / "journal.jsonl"
 
-    def lines(n):
-        return lambda: journal.exists() and journal.read_text().count("\n") >= n
+    starts = folder / "run" / "starts"
 
-    moments = [(folder / "run" / "run.json").exists, lines(2), lines(6), lines(8), (folder / "run" / "volumes.hed").exists]
+    def lines(path, n):
+        return lambda: path.exists() and path.read_text().count("\n") >= n
+
+    moments = [
+        (folder / "run" / "run.json").exists, lines(starts / "1-start1" / "journal.jsonl", 2),
+        lines(starts / "1-start2" / "journal.jsonl", 3), lines(journal, 2), (folder / "run" / "volumes.hed").exists,
+    ]  # fmt: skip
     chosen = random.Random(os.urandom(8))
     kills = 0
     for i, moment in enumerate(moments):
@@ -118,8 +124,8 @@ def test_a_run_from_poses(undisturbed):
     settings = ["--start", "header", "--iterations", "18", "--seed", "5"]
     for place in ("poses", "poses_killed"):
         (undisturbed / place).mkdir()
-        (undisturbed / place / "images.hed").symlink_to("../straight/run/images.hed")
-        (undisturbed / place / "images.img").symlink_to("../straight/run/images.img")
+        (undisturbed / place / "images.hed").symlink_to("../images.hed")
+        (undisturbed / place / "images.img").symlink_to("../images.img")
         (undisturbed / place / "in").mkdir()
     straight, killed = undisturbed / "poses/in", undisturbed / "poses_killed/in"
     _, errors = (run := start(straight, *settings)).communicate(timeout=300)

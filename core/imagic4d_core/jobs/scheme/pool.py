@@ -327,7 +327,7 @@ def pool(
             check_output(path, context.overwrite)
     base = images or next((str(Path(r) / "work" / "prepared.hed") for r in runs if Path(r).is_dir()), None)
     if base is None:
-        raise UsageError("--images is needed: no folder of a run is among the inputs")
+        raise UsageError("--prepared is needed: no folder of a run is among the inputs")
     sources = [source_of(r) for r in runs]
     with scratch_folder(dst, context.comm) as folder:
         p = Pool(base, Path(folder), how)
