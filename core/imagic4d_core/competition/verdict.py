@@ -10,7 +10,7 @@ AGAIN, STAYED = 1, 0.7
 #: A 3D that another start has about in the same images (Jaccard), but not surely, is reproduced in part.
 NEARLY = 0.6
 
-WORDS = ("right", "reproduced", "not reproduced", "repeats another", "poor", "noise")
+WORDS = ("right", "reproduced", "not reproduced", "not compared", "repeats another", "poor", "noise")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def judged(e: Evidence) -> tuple[str, str]:
     if e.duplicate_of is not None:
         return "repeats another", f"it is the same as 3D {e.duplicate_of} as far as it is resolved: ask for fewer"
     if e.runs < 2:
-        return "not reproduced", "only one run: other starts are needed to say more (--start random, or im4d compare of two runs)"
+        return "not compared", "one run from given poses or 3Ds: compare it with another (im4d compare) before you believe it"
     common = f"{100 * e.jaccard:.0f} % of the images in common, {100 * e.posed:.0f} % of these in the same pose"
     if e.again >= AGAIN and e.stayed >= STAYED:
         return "right", f"found again by {e.again} of {e.runs - 1} other runs ({common})"

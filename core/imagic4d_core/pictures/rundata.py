@@ -142,6 +142,35 @@ def example_indices(ccc: ArrayLike, each: int = 6) -> list[tuple[str, NDArray[np
     return [g for g in groups[: 3 if n >= 3 else 1] if len(g[1])]
 
 
+def _above_chance(s: dict[str, Any], count: int) -> list[tuple[str, str]]:
+    """What the chance test says, of runs whose 3Ds have no verdict."""
+    out: list[tuple[str, str]] = []
+    if "membership_above_chance" in s and count > 1:
+        ok = bool(s["membership_above_chance"])
+        out.append(
+            ("good", "Memberships are above chance: the images tell the 3Ds apart better than noise would.")
+            if ok
+            else (
+                "bad",
+                "Memberships are not above chance: noise alone would sort these images as well. Do not interpret the classes.",
+            )
+        )
+    elif count == 1:
+        out.append(("note", "One 3D only: there was no competition, so memberships say nothing."))
+    if "fsc_above_chance" in s:
+        ok = bool(s["fsc_above_chance"])
+        out.append(
+            ("good", "Resolutions are above chance: the half sets agree better than noise aligned in the same way.")
+            if ok
+            else (
+                "bad",
+                "Resolutions are not above chance: noise aligned in the same way gives FSC curves like these. The "
+                "3Ds may be reference bias.",
+            )
+        )
+    return out
+
+
 def plain_words(run: Run) -> list[tuple[str, str]]:
     """The outcome in sentences.
 
@@ -153,29 +182,12 @@ def plain_words(run: Run) -> list[tuple[str, str]]:
     s = run.summary
     lines: list[tuple[str, str]] = []
     count = len(s.get("volumes") or run.volumes)
-    if "membership_above_chance" in s and count > 1:
-        ok = bool(s["membership_above_chance"])
-        lines.append(
-            ("good", "Memberships are above chance: the images tell the 3Ds apart better than noise would.")
-            if ok
-            else (
-                "bad",
-                "Memberships are not above chance: noise alone would sort these images as well. Do not interpret the classes.",
-            )
-        )
-    elif count == 1:
-        lines.append(("note", "One 3D only: there was no competition, so memberships say nothing."))
-    if "fsc_above_chance" in s:
-        ok = bool(s["fsc_above_chance"])
-        lines.append(
-            ("good", "Resolutions are above chance: the half sets agree better than noise aligned in the same way.")
-            if ok
-            else (
-                "bad",
-                "Resolutions are not above chance: noise aligned in the same way gives FSC curves like these. The "
-                "3Ds may be reference bias.",
-            )
-        )
+    judged = [v for v in s.get("volumes") or [] if v.get("verdict")]
+    for v in judged:
+        kind = {"right": "good", "reproduced": "note"}.get(v["verdict"], "bad")
+        lines.append((kind, f"3D {v['number']}: {v['verdict']}. {v['why'][:1].upper()}{v['why'][1:]}."))
+    if not judged:
+        lines += _above_chance(s, count)
     if "converged" in s:
         n = s.get("iterations")
         lines.append(

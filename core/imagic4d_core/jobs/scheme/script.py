@@ -24,7 +24,8 @@ def script(s: Settings) -> str:
         return "\n".join([*lines, *first, *commands(start_plan(s)), *_last(finish_start(s))]) + "\n"
     if s.start == "random":
         lines += [
-            "# starts and pool", _starts(s), "cp starts/work/i000a.hed work/i000a.hed", "ln -f starts/work/i000a.img work/i000a.img",
+            "# starts and pool", _starts(s), "cp starts/work/i000a.hed work/i000a.hed",
+            "ln -f starts/work/i000a.img work/i000a.img",
         ]  # fmt: skip
     if s.stop_after:
         return "\n".join(lines) + "\n"
