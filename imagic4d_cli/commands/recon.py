@@ -36,6 +36,7 @@ _METHOD = types.Words("fourier", "exact-filter", imagic={"EXACT_FILTER": "exact-
 @opt.option("--wiener/--no-wiener", default=False, help="Weight shells by the SSNR that the half sets give.")
 @opt.ctf_weights
 @opt.option("--centre-3d", is_flag=True, help="Lay the centre of mass of each 3D into the box centre, by its images' shifts.")
+@opt.option("--even-sizes/--no-even-sizes", default=False, help="No more than an equal share of the images in each 3D.")
 @opt.option("--reprojections", type=types.TARGET, metavar="FILE", help="Write a re-projection for every image.")
 @opt.option("--errors", type=types.TARGET, metavar="FILE", help="Write image minus scaled re-projection for every image.")
 @opt.option("--halves", type=types.TARGET, metavar="FILE", help="Write the half sets' volumes, to FILE_a and FILE_b.")

@@ -48,6 +48,16 @@ class Assignment:
         out[self.image[order]] = self.ref3d[order]
         return out
 
+    def even(self, seed: int) -> "Assignment":
+        """The same with at most an equal share of the entries in each 3D, chosen at random: none is less noisy for its size."""
+        share = max(1, round(len(self.image) / max(1, self.volumes)))
+        keep = np.ones(len(self.image), bool)
+        for k in range(1, self.volumes + 1):
+            mine = np.flatnonzero(self.ref3d == k)
+            if len(mine) > share:
+                keep[rng_for(seed, "recon/even", k).permutation(mine)[share:]] = False
+        return Assignment(self.image[keep], self.ref3d[keep], self.weight[keep], self.renumbered)
+
 
 def assign(
     kind: str, header: NDArray, active: NDArray[np.bool_], volumes: int | None = None, min_images: int = 0, seed: int = 0,

@@ -159,7 +159,7 @@ def start_plan(s: Settings) -> Plan:
             _searched(s, f"i{i:03d}", name, i + 1, shells, 15.0, refine=False), shift_range=REACH, noise=noise,
             spread=round(SPREAD * noise, 5),
         )  # fmt: skip
-        made = replace(_made(s, name, shells + 1, i + 1), min_images=least_images(s)[0])
+        made = replace(_made(s, name, shells + 1, i + 1), min_images=least_images(s)[0], even_sizes=True)
         if i == n - 1:
             made = replace(made, images_out="work/final.hed")
         yield Iteration(name, "anneal", [search, made], {"increment": 15.0, "noise": noise, "shells": shells})

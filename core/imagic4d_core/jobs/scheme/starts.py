@@ -1,9 +1,9 @@
 """Many starts: annealed from other random numbers each, pooled, and the 3Ds in doubt solved again from their own images alone.
 
 In rounds: two starts; then every 3D kept as two from its images alone, which repairs wrong 3Ds and takes mixtures apart, and two
-more starts as long as not every 3D was found by another run. It ends when every 3D was found by another run and a round changed
-nothing. What a run does depends on the results of the rounds before, and on nothing else: any number of ranks gives the same
-bytes.
+more starts as long as not every 3D was found by another run (in the second round also where fewer are kept than were asked for).
+It ends when every 3D was found by another run and a round changed nothing. What a run does depends on the results of the rounds
+before, and on nothing else: any number of ranks gives the same bytes.
 """
 
 from collections.abc import Callable
@@ -119,7 +119,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     for number in range(1, ROUNDS + 1):
         tasks = [] if decision is None else again_tasks(s, number, decision)
         tasks = [Task(t.name, replace(t.settings, images=images)) for t in tasks]
-        if decision is None or not decision.agreed:
+        if decision is None or not decision.agreed or (number == 2 and len(decision.kept) < s.volumes):
             more = start_tasks(s, number, done)
             done += len(more)
             tasks += [Task(t.name, replace(t.settings, images=str(folder / "work/prepared.hed"))) for t in more]

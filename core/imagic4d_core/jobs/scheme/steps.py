@@ -117,6 +117,7 @@ class ReconStep(_Command):
     halves: str | None = None
     reprojections: str | None = None
     centre_3d: bool | None = None
+    even_sizes: bool | None = None
     weigh_ctf: bool | None = None
     amplitude_contrast: float | None = None
 

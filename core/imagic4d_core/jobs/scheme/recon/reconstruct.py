@@ -110,6 +110,7 @@ def recon(
     weigh_ctf: bool = False,
     amplitude_contrast: float = 0.1,
     centre_3d: bool = False,
+    even_sizes: bool = False,
     reprojections: str | None = None,
     errors: str | None = None,
     halves: str | None = None,
@@ -155,6 +156,9 @@ def recon(
     centre_3d : bool
         Reconstruct twice: the first time to find the centre of mass of each 3D, which is then laid into the centre of the box by
         the shifts of its images, see `centre`. `images_out` holds these shifts.
+    even_sizes : bool
+        Make each 3D of no more than an equal share of the images, chosen at random, so that a large class is not less noisy than a
+        small one: in a competition it would win images by that alone. Memberships stay.
     reprojections, errors : path, optional
         One image for each input image: re-projection looking like it (with its CTF, where that is weighed); input - scaled
         re-projection. ERR3D in the headers is the rms of that difference over the standard deviation of the input.
@@ -200,6 +204,8 @@ def recon(
             poses.ref3d2 = numbers[np.maximum(poses.ref3d2, 0)]
         sets.deal(poses)
         sizes = found.sizes()
+        if even_sizes:
+            found = found.even(seed)
         summary = Recon(
             os.fspath(dst), len(poses), len(np.unique(found.image)), box, images.pixel_size, method, symmetry.upper(),
             [int(n) for n in sizes], found.renumbered,
