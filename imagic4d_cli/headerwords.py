@@ -11,6 +11,8 @@ WORDS: dict[str, str] = {
     "prepare": "Read: 58 (active); the pose with --keep-poses. Written: 80 and 81 (shift that centres the image), 58 (-1 for "
     f"constant images), {_STATISTICS}.",
     "regroup": f"Read: {_POSE}, 58 (active). Written: 51 (new membership), 57 (the old one).",
+    "pool": f"Read: {_POSE}, 58 (active). Written into --images-out: {_POSE}, 50 CCC3D, 84 (second 3D); into OUT: 51, 91 "
+    "(number of images).",
     "moves": f"Read: {_POSE}. {_NONE}.",
     "chance": f"Read: {_POSE}, 50, 82, 83, 88 (scores). {_NONE}.",
     "recon": f"Read: {_POSE}, 57, 58 (active), 86, 89, 90 (folds), 123 (pixel size). Written into volumes: 51, 91 (number of "

@@ -42,7 +42,7 @@ def target(name: str = "dst", metavar: str = "OUTPUT", help: str | None = None, 
 src = source()
 dst = target()
 srcs = source("srcs", "INPUT...", nargs=-1, required=True)
-runs_and_output = source("files", "RUN... OUT", "Runs whose 3Ds compete; the 3Ds kept.", nargs=-1, required=True)
+runs = source("runs", "RUN...", "Runs whose 3Ds compete: folders, images with poses, or volumes.", nargs=-1, required=True)
 rundir = target("rundir", "RUNDIR", "Folder for the run; made when it is not there.")
 
 

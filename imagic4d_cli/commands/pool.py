@@ -10,7 +10,8 @@ from imagic4d_cli.run import Run, pass_run
 
 
 @click.command("pool")
-@opt.runs_and_output
+@opt.runs
+@opt.dst
 @opt.volumes_or_auto
 @opt.option("--prepared", "images", type=types.SOURCE, metavar="FILE", help="Prepared images; default: those of the first run.")
 @opt.option("--images-out", type=types.TARGET, metavar="FILE", help="The images with poses and memberships in the 3Ds kept.")
@@ -25,8 +26,8 @@ from imagic4d_cli.run import Run, pass_run
 @opt.common
 @pass_run
 def cli(
-    run: Run, files: tuple[str, ...], volumes: int | None, check: bool, at_least: int, images: str | None, images_out: str | None,
-    table: str | None, increment: float | None, max_shift: float | None, **common: Any,
+    run: Run, runs: tuple[str, ...], dst: str, volumes: int | None, check: bool, at_least: int, images: str | None,
+    images_out: str | None, table: str | None, increment: float | None, max_shift: float | None, **common: Any,
 ) -> None:  # fmt: skip
     """Choose among the 3Ds of several runs those that together explain the images best.
 
@@ -52,14 +53,11 @@ def cli(
     from imagic4d_core.jobs.context import Context
     from imagic4d_core.jobs.scheme.pool import PoolOptions, pool
 
-    if len(files) < 2:
-        raise UsageError("RUN... OUT are needed: one run or more, and the file of the 3Ds that are kept")
     if volumes is None:
         raise UsageError("--volumes K is needed: how many 3Ds are to be kept at most, or auto")
     options = PoolOptions(increment=increment or 12.0, max_shift=0.3 if max_shift is None else max_shift, **common)
     context = Context(run.comm, run.threads, run.overwrite, run.progress)
-    *runs, out = files
     found = pool(
-        runs, out, volumes=volumes or None, images=images, images_out=images_out, table=table, options=options, context=context
+        runs, dst, volumes=volumes or None, images=images, images_out=images_out, table=table, options=options, context=context
     )
     run.report(found, ok=not check or (found.agreed and len(found.kept) >= at_least))

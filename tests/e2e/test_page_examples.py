@@ -74,7 +74,10 @@ MATERIAL = {
     "angrec": Material(24, 12),
     "chance": Material(32, 48, answers=True),
     "classify2d": Material(32, 60, instead={"200": "6"}, left_out={"refine": "on the page of refine"}),
-    "compare": Material(24, 40, answers=True, before=("threed-test truth.hed --number 3 --size 24 --pattern blobs --seed 1",)),
+    "compare": Material(
+        24, 40, answers=True, before=("threed-test truth.hed --number 3 --size 24 --pattern blobs --seed 1",),
+        left_out={"compare run1/images.hed averages_truth.hed --table": "tests/cli/test_truth_commands.py"},
+    ),
     "header plt-in": Material(
         before=(
             "header plt-out images.hed angles.plt --option EULER",
@@ -91,8 +94,17 @@ MATERIAL = {
     ),
     "msa run": Material(32, 60, volumes=12),
     "msa sum": Material(32, before=("msa classify images.hed classes --classes 8",)),
+    "pool": Material(
+        24, 48, answers=True, before=tuple(
+            f"refine images.hed {name} --volumes 2 --iterations 8 --stop-after anneal --seed {seed}"
+            for seed, name in enumerate(("run1", "run2", "run3"))
+        ), left_out={"refine": "on the page of refine"}, instead={"s1": "run1", "s2": "run2"},
+    ),
     "recon": Material(32, 48),
-    "refine": Material(24, 48, more="--iterations 8 --no-report"),
+    "refine": Material(
+        24, 48, more="--iterations 8 --no-report",
+        left_out={"refine run1/images.hed": "the run before it, of other images, has two 3Ds: tests/cli/test_pool.py"},
+    ),
     "regroup": Material(32, 48),
     "report": Material(of_run=("truth.hed", "models.hed")),
     "simulate": Material(before=("threed-test truth.hed --number 3 --size 64 --pattern blobs --seed 1",)),

@@ -157,8 +157,8 @@ def recon(
         Reconstruct twice: the first time to find the centre of mass of each 3D, which is then laid into the centre of the box by
         the shifts of its images, see `centre`. `images_out` holds these shifts.
     even_sizes : bool
-        Make each 3D of no more than an equal share of the images, chosen at random, so that a large class is not less noisy than a
-        small one: in a competition it would win images by that alone. Memberships stay.
+        Make each 3D of no more than an equal share of the images, chosen at random, so that a large class is not less noisy than
+        a small one: in a competition it would win images by that alone. Memberships stay.
     reprojections, errors : path, optional
         One image for each input image: re-projection looking like it (with its CTF, where that is weighed); input - scaled
         re-projection. ERR3D in the headers is the rms of that difference over the standard deviation of the input.
