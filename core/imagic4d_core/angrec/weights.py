@@ -123,11 +123,12 @@ def ring_sums(images: NDArray[np.complexfloating], sections: NDArray[np.complexf
     product = images.real.astype(np.float64) * sections.real + images.imag.astype(np.float64) * sections.imag
 
     def by_ring(values: F64, weight: F64) -> F64:
-        return np.bincount(ring, weights=(values[some] * weight[some, None]).sum(0))
+        total = np.bincount(ring, weights=(values[some] * weight[some, None]).sum(0))
+        return np.asarray(total, np.float64)
 
     return RingSums(
         by_ring(power[0], scale[0]), by_ring(power[1], scale[1]), by_ring(product, np.sqrt(scale[0] * scale[1])),
-        np.bincount(ring) * float(some.sum()),
+        np.bincount(ring).astype(np.float64) * int(some.sum()),
     )  # fmt: skip
 
 
