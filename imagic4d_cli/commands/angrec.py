@@ -29,6 +29,8 @@ _MODE = types.Words(
 @opt.option("--shift-search", type=types.Words("winner", "full"), default="winner", help="Shifts with best direction, or all.")
 @opt.option("--shift-range", type=types.Real(0), default=3.0, metavar="PX", help="How far trial shifts go at a time.")
 @opt.amplitude_filter
+@opt.option("--weights", default="none", metavar="W", help="Weights of frequencies: none, images, auto, or a CSV file.")
+@opt.option("--weights-out", metavar="CSV", help="Write the weights of frequencies.")
 @opt.max_frequency
 @opt.option("--refine/--no-refine", default=True, help="Refine the best pose of each 3D locally.")
 @opt.option("--refine-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency of the local refinement.")
