@@ -243,14 +243,16 @@ def test_angrec_weights(im4d, tmp_path):
     """A file of weights repeats the run that wrote it; without weights nothing changes; images without poses are searched first."""
     case(tmp_path, [model(1), model(2)], 40, sigma=1.0)
     im4d("angrec", tmp_path / "i.hed", tmp_path / "none.hed", "--anchors", tmp_path / "v.hed", "--increment", "15")
-    im4d("angrec", tmp_path / "i.hed", tmp_path / "none2.hed", "--anchors", tmp_path / "v.hed", "--increment", "15", "--weights", "none")
+    same = "--increment", "15", "--weights", "none"
+    im4d("angrec", tmp_path / "i.hed", tmp_path / "none2.hed", "--anchors", tmp_path / "v.hed", *same)
     np.testing.assert_array_equal(poses_of(tmp_path / "none.hed").ccc3d, poses_of(tmp_path / "none2.hed").ccc3d)
     args = "--anchors", tmp_path / "v.hed", "--increment", "15", "--weights"
     put(tmp_path / "blank.hed", read_stack(tmp_path / "i.hed")[0], Poses.blank(40))
     for source in ("i", "blank"):
         for kind in ("images", "auto"):
             name = f"{source}_{kind}"
-            said = im4d("angrec", tmp_path / f"{source}.hed", tmp_path / f"{name}.hed", *args, kind, "--weights-out", tmp_path / "w.csv", "--overwrite")
+            files = tmp_path / f"{source}.hed", tmp_path / f"{name}.hed"
+            said = im4d("angrec", *files, *args, kind, "--weights-out", tmp_path / "w.csv", "--overwrite")
             assert "frequencies weighed from" in said.stdout
             table = np.loadtxt(tmp_path / "w.csv", delimiter=",", skiprows=1)
             assert (np.diff(table[:, 0]) > 0).all() and (table[:, 1:] >= 0).all()
