@@ -37,6 +37,8 @@ class Images:
         Only 3Ds that left this fold out compete for an image.
     contrast : float or None
         Amplitude contrast of the CTF through which anchors are seen; None: they are not.
+    multiplier : ndarray, shape (box, box // 2 + 1), float32, or None
+        Of the spectra, where frequencies are weighed.
     """
 
     stack: Stack
@@ -47,6 +49,7 @@ class Images:
     own: NDArray[np.int64]
     fold: NDArray[np.int32]
     contrast: float | None
+    multiplier: NDArray[np.float32] | None = None
 
     @classmethod
     def read(cls, stack: Stack, anchors: Anchors, mode: str, contrast: float | None) -> "Images":
@@ -103,13 +106,16 @@ class Images:
         data = np.concatenate([self.stack.read(int(r[0]), int(r[-1]) + 1) for r in runs])
         spectra = fourier.centred_rfftn(data, 2).astype(np.complex64)
         if self.contrast is None:
-            return spectra, None
+            return self._weighed(spectra), None
         shape = (self.stack.lines, self.stack.pixels)
         transfer, state = stored_transfer(
             self.headers[index], self.stack.path, shape, self.stack.pixel_size, amplitude=self.contrast
         )
         with_white_noise(spectra, transfer, state)
-        return spectra, transfer
+        return self._weighed(spectra), transfer
+
+    def _weighed(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        return spectra if self.multiplier is None else spectra * self.multiplier
 
 
 def check_images(stack: Stack) -> int:

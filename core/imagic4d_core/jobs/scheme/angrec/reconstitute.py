@@ -26,6 +26,7 @@ from imagic4d_core.jobs.scheme.angrec.anchors import read_anchors
 from imagic4d_core.jobs.scheme.angrec.images import MODES, Images, check_images
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary, poses_of, summarise
 from imagic4d_core.jobs.scheme.angrec.search import Search, search_images
+from imagic4d_core.jobs.scheme.angrec.weighing import check_weights, find_weights, weighted, write_weights
 from imagic4d_core.parallel import SERIAL, Comm, thread_count
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.rng import rng_for
@@ -36,8 +37,9 @@ SEARCH_LIMIT = 0.4
 
 
 def angrec(
-    src: str, dst: str | None, *, anchors: str | None, overwrite: bool = False, comm: Comm = SERIAL, **settings: Any
-) -> AngrecSummary:
+    src: str, dst: str | None, *, anchors: str | None, weights_out: str | None = None, overwrite: bool = False,
+    comm: Comm = SERIAL, **settings: Any,
+) -> AngrecSummary:  # fmt: skip
     """Find Euler angles, shift and 3D membership of images from anchor sets; parameters as `reconstitute`.
 
     Parameters
@@ -48,6 +50,8 @@ def angrec(
         Images with the results in their headers (None: the headers of `src` are replaced). Words written: ALPHA, BETA,
         GAMMA, REF3D, REF3DOLD, CCC3D, ERRAR (1 - CCC3D), and our words 80 to 89 (shift, confidence, margin, second 3D,
         error of the pose, fold, z-score).
+    weights_out : path, optional
+        CSV file for the weights of frequencies that were used.
     overwrite : bool
     comm : Comm
     **settings
@@ -65,6 +69,11 @@ def angrec(
         raise UsageError("--anchors is needed: projections with Euler angles (im4d forward), or volumes; or --mode new")
     if dst is not None:
         check_output(dst, overwrite)
+    if weights_out is not None:
+        if settings.get("weights", "none") == "none":
+            raise UsageError("--weights-out needs --weights: without, no frequency is weighed")
+        if comm.rank == 0:
+            check_output(weights_out, overwrite)
     with open_stack(src) as images:
         if images.index is not None:
             raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
@@ -73,6 +82,8 @@ def angrec(
         with open_stack(src) as images:
             headers = images.headers()
         replace_headers(src, poses.into_headers(headers), dst, overwrite=overwrite)
+        if weights_out is not None and summary.curve is not None:
+            write_weights(weights_out, summary.curve, overwrite)
     comm.barrier()
     summary.output = os.fspath(dst or src)
     return summary
@@ -89,6 +100,7 @@ def reconstitute(
     shift_search: str = "winner",
     shift_range: float = 3.0,
     amplitude_filter: float = 0.0,
+    weights: str = "none",
     max_frequency: Frequency | None = None,
     refine: bool = True,
     refine_frequency: Frequency | None = None,
@@ -130,6 +142,9 @@ def reconstitute(
         Trial shifts go this far from the present one, pixels.
     amplitude_filter : float
         Exponent p of ``F |F|^-p`` in the search: 0 plain correlation, 0.5 ASQ filter, 1 phases only.
+    weights : {"none", "images", "auto"} or path
+        Weights of frequencies, see `angrec.weights`: from the spectra of images and anchors; from how well images and sections
+        correlate on each ring, at the poses in the headers or those of a first search; of a CSV file.
     max_frequency : Frequency, optional
         Limit of the search over all directions (default 0.4 Nyquist).
     refine : bool
@@ -171,6 +186,7 @@ def reconstitute(
     check_word("mode", mode, MODES)
     check_word("shift search", shift_search, ("winner", "full"))
     check_word("score", score, ("ccc", "zscore"))
+    curve = check_weights(weights, amplitude_filter)
     n_threads = thread_count(threads)
     with open_stack(src) as stack:
         box = check_images(stack)
@@ -193,12 +209,17 @@ def reconstitute(
             plane=HalfPlane.make(box, r_local) if refine else None, max_shift=most, object_radius=min(0.5, radius / box),
             amplitude_filter=amplitude_filter, noise=noise, spread=spread, seed=seed, halves=halves,
         )  # fmt: skip
+        if weights in ("images", "auto"):
+            plane = HalfPlane.make(box, r_max)
+            curve = find_weights(weights, images, anchor_sets, search, plane, comm, n_threads)
+        images, anchor_sets = weighted(images, anchor_sets, curve)
         found, index = search_images(images, anchor_sets, search, comm, n_threads, progress)
         after = poses_of(found, index, images, anchor_sets, score)
     summary = summarise(
         images, after, index, anchor_sets.numbers, directions=len(search.directions), increment=increment,
         max_frequency=r_max / (box / 2), spectrum=anchor_sets.references.spectrum,
     )  # fmt: skip
+    summary.curve = curve
     return summary, after, found
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.angrec.assign import Candidates, judge
+from imagic4d_core.angrec.weights import Weights
 from imagic4d_core.geometry.euler import angular_distance
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.jobs.scheme.angrec.anchors import Anchors
@@ -30,10 +31,11 @@ class AngrecSummary:
     scores_3d: list[float] = field(default_factory=list)
     output: str = ""
     spectrum: NDArray[np.float64] | None = None
+    curve: Weights | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        return {k: v for k, v in self.__dict__.items() if k != "spectrum"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("spectrum", "curve")}
 
     def lines(self) -> list[str]:
         """For people."""
@@ -46,7 +48,17 @@ class AngrecSummary:
             for k, n, s, c in zip(self.numbers, self.sizes, self.scores_3d, self.confidence, strict=True)
         ]
         change = f"  {100 * self.moved:.1f} % changed 3D, median change of Euler angles {self.euler_change:.1f} degrees"
-        return [head, *rows, change]
+        return [head, *rows, change, *([] if self.curve is None else [weights_line(self.curve)])]
+
+
+def weights_line(weights: Weights) -> str:
+    """Where weights come from, and which frequencies have what part in the likelihood, for people."""
+    line = f"  frequencies weighed from {weights.source}"
+    if not np.isfinite(weights.share).all():
+        return line
+    tenth = np.minimum((weights.frequency * 10).astype(int), 9)
+    parts = [f"to {(t + 1) / 10:.1f} Nyquist {100 * weights.share[tenth == t].sum():.0f} %" for t in np.unique(tenth)]
+    return f"{line}: {', '.join(parts)}"
 
 
 def summarise(
