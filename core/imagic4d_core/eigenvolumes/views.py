@@ -110,6 +110,16 @@ class Views:
             group=self.group[which], strength=self.strength[which], number=self.number[which],
         )  # fmt: skip
 
+    def limited(self, r_max: int) -> "Views":
+        """The same images up to another band limit, at most the present one; the noise spectrum is cut with them."""
+        band = band_for(self.band.box, r_max)
+        if band.r_max > self.band.r_max:
+            raise MismatchError(f"spectra up to {self.band.r_max} Fourier pixels have nothing up to {band.r_max}")
+        keep = self.band.kx**2 + self.band.ky**2 <= band.r_max**2
+        ctf = None if self.ctf is None else np.ascontiguousarray(self.ctf[:, keep])
+        spectra, noise = np.ascontiguousarray(self.spectra[:, keep]), self.noise[:, : band.r_max + 1]
+        return replace(self, band=band, spectra=spectra, ctf=ctf, noise=noise)
+
     def blocks(self) -> list[tuple[int, slice]]:
         """(number of the block in the file, its images here), ascending; a block lies on one rank as a whole."""
         block = self.number // BLOCK

@@ -1,0 +1,120 @@
+"""How many eigenvolumes mean something: beside images of one structure with the same views, CTF, strengths and noise.
+
+Eigenvolumes of noise alone follow the noise of their own images, and by how much depends on the number of images, on how views are
+spread, on the CTF, the mask and the band limit. So the question is answered by doing the same with images in which nothing varies:
+the mean 3D projected as the images are, with noise of the spectrum found (a parametric bootstrap). A component is above the noise if
+its coordinates have a larger variance than those of any component there, with a margin.
+
+A second witness are eigenvolumes of the two halves of the images, found independently: those that mean something are the same.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from imagic4d_core.eigenvolumes.rounds import Fit, FitOptions, fit, information, prepared
+from imagic4d_core.eigenvolumes.views import C64, F32, F64, Views, blocks_of, over_blocks, slices_of
+from imagic4d_core.parallel import SERIAL, Comm
+from imagic4d_core.rng import rng_for
+
+#: Variance of a component over the largest of noise beyond which it counts.
+MARGIN = 1.10
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where the noise ends.
+
+    Attributes
+    ----------
+    variance : float
+        Variance of coordinates up to which noise reaches, margin included.
+    inflation : float
+        Variance of noise along a component, where its own images are in the eigenvolumes, over that of noise they know nothing of.
+    """
+
+    variance: float
+    inflation: float
+
+    def above(self, found: Fit, comm: Comm = SERIAL) -> int:
+        """Number of components of a fit above the noise."""
+        return int((variances(found, comm) > self.variance).sum())
+
+
+def variances(found: Fit, comm: Comm = SERIAL) -> F64:
+    """Mean square of the coordinates along each component, (q,)."""
+
+    def part(block: tuple[int, slice]) -> F64:
+        y = found.coordinates[block[1]]
+        return np.append(np.square(y).sum(0), len(y))
+
+    total = over_blocks(found.views, part, np.zeros(len(found.snr) + 1), comm, 1)
+    return np.asarray(total[:-1] / max(total[-1], 1.0))
+
+
+def imitation(views: Views, mean: F32, seed: int, *, threads: int = 1) -> Views:
+    """Images of the mean 3D alone with the poses, CTF, strengths and noise spectrum of others.
+
+    Random numbers are keyed by the seed and the number of the image.
+    """
+    project = slices_of(mean, views.band)
+    width = len(views.band.ring)
+
+    def part(use: slice) -> tuple[C64]:
+        out = project(views.matrices[use]) * views.transfer(use)
+        spread = 1.0 / views.whitening(use)
+        for i, number in enumerate(views.number[use]):
+            noise = rng_for(seed, "eigenvolumes/imitation", int(number)).standard_normal((2, width), dtype=np.float32)
+            out[i] += spread[i] * (noise[0] + 1j * noise[1])
+        return (out.astype(np.complex64),)
+
+    spectra = np.empty_like(views.spectra)
+    for use, (made,) in blocks_of(views, part, threads):
+        spectra[use] = made
+    return replace(views, spectra=spectra)
+
+
+def noise_edge(found: Fit, mask: F32, options: FitOptions, *, comm: Comm = SERIAL, threads: int = 1) -> Edge:
+    """The edge of the noise for a fit: the same options, with an imitation of its images."""
+    null = fit(imitation(found.views, found.mean, options.seed, threads=threads), mask, options, comm=comm, threads=threads)
+    info = null.information
+
+    def part(block: tuple[int, slice]) -> F64:
+        a, b = info.a[block[1]], info.b[block[1]]
+        ridge = 1e-6 * np.trace(a, axis1=1, axis2=2)[:, None, None] * np.eye(a.shape[1]) + 1e-12 * np.eye(a.shape[1])
+        return np.array([np.einsum("nk,nk->", b, np.linalg.solve(a + ridge, b[..., None])[..., 0]), b.size])
+
+    total = over_blocks(null.views, part, np.zeros(2), comm, 1)
+    return Edge(MARGIN * float(variances(null, comm).max(initial=0.0)), max(1.0, float(total[0] / max(total[1], 1.0))))
+
+
+def reproducibility(views: Views, mask: F32, options: FitOptions, *, comm: Comm = SERIAL, threads: int = 1) -> F64:
+    """Canonical correlations of eigenvolumes of the two halves of the images, each with a mean 3D of its own.
+
+    Returns
+    -------
+    ndarray, shape (q,), float64
+        Descending; correlation of projections, in units of the noise, of matched directions in the two spaces. Eigenvolumes of
+        noise have about the square root of q over the number of their free voxels.
+    """
+    halves = [views.select(views.number % 2 == h) for h in (0, 1)]
+    found = [fit(v, mask, replace(options, stage=f"{options.stage}/half {h}"), comm=comm, threads=threads) for h, v in enumerate(halves)]
+    both = np.concatenate([f.volumes for f in found])
+    sample, _, left = prepared(views, mask, comm=comm, threads=threads)
+    info = information(sample, left, both, threads=threads)
+    q = options.components
+
+    def part(block: tuple[int, slice]) -> F64:
+        return info.a[block[1]].sum(0)
+
+    total = over_blocks(sample, part, np.zeros((2 * q, 2 * q)), comm, 1)
+    a, b, cross = total[:q, :q], total[q:, q:], total[:q, q:]
+    return np.linalg.svd(_root(a) @ cross @ _root(b), compute_uv=False)
+
+
+def _root(m: F64) -> F64:
+    """Inverse square root of a positive matrix; directions of nothing give 0."""
+    values, vectors = np.linalg.eigh(m)
+    good = values > 1e-9 * max(float(values.max()), 1e-300)
+    scale = np.where(good, 1.0 / np.sqrt(np.where(good, values, 1.0)), 0.0)
+    return np.asarray((vectors * scale) @ vectors.T)
