@@ -149,8 +149,8 @@ def information(views: Views, left: NDArray[np.complex64], volumes: F32, *, thre
 
 
 def fit(
-    views: Views, mask: F32, options: FitOptions = FitOptions(), *, comm: Comm = SERIAL, threads: int = 1,
-    start: F32 | None = None, progress: Callable[[int, int], None] | None = None,
+    views: Views, mask: F32, options: FitOptions = FitOptions(), *, whole: F32 | None = None, comm: Comm = SERIAL,
+    threads: int = 1, start: F32 | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Fit:  # fmt: skip
     """Find eigenvolumes and coordinates.
 
@@ -161,6 +161,8 @@ def fit(
     mask : ndarray, shape (small, small, small), float32
         Where images may differ; 0 to 1.
     options : FitOptions
+    whole : ndarray, shape (small, small, small), optional
+        Mask of the mean 3D, where it is larger.
     start : ndarray, shape (q, small, small, small), optional
         Eigenvolumes to start from, in place of random coordinates.
     progress : callable, optional
@@ -171,7 +173,7 @@ def fit(
     Fit
     """
     q = options.components if start is None else len(start)
-    views, mean, left = prepared(views, mask, comm=comm, threads=threads)
+    views, mean, left = prepared(views, mask if whole is None else whole, comm=comm, threads=threads)
     half = half_of(views)
     ssnr = np.full((q, views.band.r_max + 1), FIRST_SSNR)
     info: Information | None = None
@@ -286,3 +288,31 @@ def finished(
     snr = np.maximum(np.diag(mean_information(views, info, comm)), 0.0)
     z, _ = info.posterior()
     return Fit(mean, volumes, views, info, z * np.sqrt(snr), snr, rounds, converged)
+
+
+def volumes_along(
+    views: Views, whole: F32, mask: F32, z: F64, *, comm: Comm = SERIAL, threads: int = 1
+) -> tuple[F32, F32]:  # fmt: skip
+    """Mean 3D and eigenvolumes up to the band limit of `views`, for coordinates that are known.
+
+    Coordinates found at few frequencies know nothing of the noise at the others: there the half sets are independent.
+
+    Parameters
+    ----------
+    views : Views
+        Noise spectrum and strengths are estimated here.
+    whole, mask : ndarray, shape (small, small, small), float32
+        Masks of the mean 3D and of the eigenvolumes.
+    z : ndarray, shape (n, q), float64
+        Coordinates.
+
+    Returns
+    -------
+    mean : ndarray, shape (small, small, small), float32
+    volumes : ndarray, shape (q, small, small, small), float32
+        What is added to the mean for a coordinate of 1.
+    """
+    views, mean, left = prepared(views, whole, comm=comm, threads=threads)
+    one = np.concatenate([np.ones((len(z), 1)), z], 1)
+    sums = component_sums(views, left, one, one[:, :, None] * one[:, None, :], half_of(views), comm=comm, threads=threads)
+    return mean, component_volumes(sums, half_set_ssnr(sums, mask), mask)[1:]

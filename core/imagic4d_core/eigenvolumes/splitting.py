@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from imagic4d_core.eigenvolumes.judging import Edge, noise_edge, variances
 from imagic4d_core.eigenvolumes.mixing import mixture
 from imagic4d_core.eigenvolumes.rounds import Fit, FitOptions, Information, fit, information, prepared
+from imagic4d_core.eigenvolumes.sums import to_small
 from imagic4d_core.eigenvolumes.views import F32, F64, Views
 from imagic4d_core.masks.shapes import soft_ball
 from imagic4d_core.msa.ward import ward
@@ -59,7 +60,8 @@ class Analysis:
     ----------
     fit : Fit
         With these components only, in the band where they show best.
-    mask : ndarray, shape (small, small, small), float32
+    mask, whole : ndarray, shape (small, small, small), float32
+        Where images may differ, and where the mean 3D is.
     edge : Edge
     factors : int
         Components above the noise.
@@ -69,6 +71,7 @@ class Analysis:
 
     fit: Fit
     mask: F32
+    whole: F32
     edge: Edge
     factors: int
     variances: F64
@@ -142,7 +145,7 @@ def sphere(views: Views, radius: float) -> F32:
 
 
 def analyse(
-    views: Views, options: SplitOptions = SplitOptions(), *, mask: Callable[[Views], F32] | None = None, comm: Comm = SERIAL,
+    views: Views, options: SplitOptions = SplitOptions(), *, focus: F32 | None = None, comm: Comm = SERIAL,
     threads: int = 1, progress: Callable[[int, int], None] | None = None,
 ) -> Analysis:  # fmt: skip
     """Find the band limit, the number of eigenvolumes, and these.
@@ -152,8 +155,8 @@ def analyse(
     views : Views
         Up to the highest band limit that may be used.
     options : SplitOptions
-    mask : callable, optional
-        Gives the mask in the small box of some views; default: the sphere of the options.
+    focus : ndarray, shape (box, box, box), float32, optional
+        Where images may differ, 0 to 1; default: the sphere of the options.
     progress : callable, optional
         Called with (bands done, bands).
 
@@ -161,11 +164,10 @@ def analyse(
     -------
     Analysis
     """
-    masked = mask or (lambda v: sphere(v, options.radius))
     bands = [options.r_max] if options.r_max else bands_for(views.band.box, options.radius, views.band.r_max)
     best: Analysis | None = None
     for done, r in enumerate(bands):
-        found = _in_band(views.limited(r), masked, options, comm, threads)
+        found = _in_band(views.limited(r), focus, options, comm, threads)
         clearer = best is None or _clearer(found, best)
         if clearer:
             best = found
@@ -177,24 +179,24 @@ def analyse(
     wanted = best.factors if options.components is None else options.components
     if 0 < wanted < len(best.fit.volumes):
         short = FitOptions(wanted, options.rounds, options.seed)
-        again = fit(
-            best.fit.views, best.mask, short, comm=comm, threads=threads, start=best.fit.volumes[:wanted]
-        )  # fmt: skip
+        start = best.fit.volumes[:wanted]
+        again = fit(best.fit.views, best.mask, short, whole=best.whole, comm=comm, threads=threads, start=start)
         best = replace(best, fit=again)
     return best
 
 
-def _in_band(views: Views, masked: Callable[[Views], F32], options: SplitOptions, comm: Comm, threads: int) -> Analysis:
+def _in_band(views: Views, focus: F32 | None, options: SplitOptions, comm: Comm, threads: int) -> Analysis:
     """A fit with its noise edge; more components where all are above it."""
-    mask = masked(views)
+    whole = sphere(views, options.radius)
+    mask = whole if focus is None else np.clip(to_small(focus, views.band, 1.0), 0.0, 1.0) * whole
     count = FIRST if options.components is None else options.components + 1
     while True:
         settings = FitOptions(count, options.rounds, options.seed)
-        found = fit(views, mask, settings, comm=comm, threads=threads)
-        edge = noise_edge(found, mask, replace(settings, rounds=found.rounds), comm=comm, threads=threads)
+        found = fit(views, mask, settings, whole=whole, comm=comm, threads=threads)
+        edge = noise_edge(found, mask, settings, whole=whole, comm=comm, threads=threads)
         above = edge.above(found, comm)
         if above < count or options.components is not None or count >= MOST:
-            return Analysis(found, mask, edge, above, variances(found, comm))
+            return Analysis(found, mask, whole, edge, above, variances(found, comm))
         count = min(MOST, 2 * count)
 
 
@@ -209,7 +211,7 @@ def _clearer(a: Analysis, b: Analysis) -> bool:
 
 
 def split_views(
-    views: Views, options: SplitOptions = SplitOptions(), *, mask: Callable[[Views], F32] | None = None, threads: int = 1
+    views: Views, options: SplitOptions = SplitOptions(), *, focus: F32 | None = None, threads: int = 1
 ) -> Split:
     """Coordinates and classes of images, and how stable the classes are.
 
@@ -218,14 +220,14 @@ def split_views(
 
     Parameters
     ----------
-    views, options, mask
+    views, options, focus
         As in `analyse`.
 
     Returns
     -------
     Split
     """
-    found = analyse(views, options, mask=mask, threads=threads)
+    found = analyse(views, options, focus=focus, threads=threads)
     n, k = len(views), min(found.factors, len(found.fit.volumes))
     if k == 0:
         return Split(found, np.zeros((n, 0)), None, {})
@@ -249,13 +251,14 @@ def _scaled(info: Information) -> F64:
 
 def _witnesses(found: Analysis, k: int, options: SplitOptions, threads: int) -> list[Information]:
     """Information of all images about coordinates along eigenvolumes found otherwise."""
-    views, mask = found.fit.views, found.mask
+    views, mask, whole = found.fit.views, found.mask, found.whole
     again = FitOptions(k, options.rounds, options.seed + 1)
-    out = [fit(views, mask, again, threads=threads).information]
-    ready, _, left = prepared(views, mask, threads=threads)
+    out = [fit(views, mask, again, whole=whole, threads=threads).information]
+    ready, _, left = prepared(views, whole, threads=threads)
     for h in (0, 1):
         half = views.select(views.number % 2 == h)
-        volumes = fit(half, mask, replace(again, stage=f"eigenvolumes/half {h}"), threads=threads).volumes
+        settings = replace(again, stage=f"eigenvolumes/half {h}")
+        volumes = fit(half, mask, settings, whole=whole, threads=threads).volumes
         out.append(information(ready, left, volumes, threads=threads))
     return out
 
