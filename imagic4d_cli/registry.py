@@ -69,6 +69,9 @@ TABLE: dict[str, Entry] = {
     "msa run": Entry(
         _C + "msa_run:cli", "MSA", "Find eigenimages of images or volumes, and the coordinates along them.", ("msa-run",)
     ),
+    "msa projections": Entry(
+        _C + "msa_projections:cli", "MSA", "Find eigenvolumes of images that are projections, and the coordinates along them."
+    ),
     "msa classify": Entry(
         _C + "msa_classify:cli", "MSA", "Classify images or volumes by their MSA coordinates.", ("msa-classify",)
     ),

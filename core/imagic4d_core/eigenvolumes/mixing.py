@@ -7,7 +7,7 @@ the centres of many classes of Ward's tree, taken one after the other while the 
 1978, doi:10.1214/aos/1176344136).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,16 @@ class Mixture:
     def labels(self) -> NDArray[np.int32]:
         """Most probable state of each image, from 0."""
         return self.belongs.argmax(1).astype(np.int32)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Images in each state."""
+        return np.bincount(self.labels, minlength=len(self.share))
+
+    def by_size(self) -> "Mixture":
+        """The same, the largest state first."""
+        order = np.argsort(-self.sizes, kind="stable")
+        return replace(self, points=self.points[order], share=self.share[order], belongs=self.belongs[:, order])
 
 
 def _distances(info: Information, points: F64) -> F64:

@@ -290,6 +290,15 @@ def finished(
     return Fit(mean, volumes, views, info, z * np.sqrt(snr), snr, rounds, converged)
 
 
+def energies(views: Views, left: NDArray[np.complex64]) -> F64:
+    """Squares of the residuals (n, P) of each image, in units of the noise: (n,)."""
+    out = np.empty(len(views))
+    for _, use in views.blocks():
+        y = (left[use] * views.whitening(use)).astype(np.complex64).view(np.float32)
+        out[use] = np.square(y, dtype=np.float64).sum(1)
+    return out
+
+
 def volumes_along(
     views: Views, whole: F32, mask: F32, z: F64, *, comm: Comm = SERIAL, threads: int = 1
 ) -> tuple[F32, F32]:  # fmt: skip

@@ -59,7 +59,7 @@ class Analysis:
     Attributes
     ----------
     fit : Fit
-        With these components only, in the band where they show best.
+        With these components only (the first one, where none is above the noise), in the band where they show best.
     mask, whole : ndarray, shape (small, small, small), float32
         Where images may differ, and where the mean 3D is.
     edge : Edge
@@ -176,8 +176,8 @@ def analyse(
         if not clearer and best is not None and best.factors > 0:
             break  # noise gains on the signal with every further ring
     assert best is not None
-    wanted = best.factors if options.components is None else options.components
-    if 0 < wanted < len(best.fit.volumes):
+    wanted = max(1, best.factors) if options.components is None else options.components
+    if wanted < len(best.fit.volumes):
         short = FitOptions(wanted, options.rounds, options.seed)
         start = best.fit.volumes[:wanted]
         again = fit(best.fit.views, best.mask, short, whole=best.whole, comm=comm, threads=threads, start=start)
@@ -190,10 +190,12 @@ def _in_band(views: Views, focus: F32 | None, options: SplitOptions, comm: Comm,
     whole = sphere(views, options.radius)
     mask = whole if focus is None else np.clip(to_small(focus, views.band, 1.0), 0.0, 1.0) * whole
     count = FIRST if options.components is None else options.components + 1
+    edge: Edge | None = None
     while True:
         settings = FitOptions(count, options.rounds, options.seed)
         found = fit(views, mask, settings, whole=whole, comm=comm, threads=threads)
-        edge = noise_edge(found, mask, settings, whole=whole, comm=comm, threads=threads)
+        if edge is None:  # the first of few components of noise varies as the first of many
+            edge = noise_edge(found, mask, settings, whole=whole, comm=comm, threads=threads)
         above = edge.above(found, comm)
         if above < count or options.components is not None or count >= MOST:
             return Analysis(found, mask, whole, edge, above, variances(found, comm))
