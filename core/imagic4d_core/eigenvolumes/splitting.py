@@ -19,6 +19,8 @@ from imagic4d_core.scores import adjusted_rand_index
 #: Band limits tried, Fourier pixels for an object as wide as the box. Small differences of few images show best at few frequencies,
 #: where noise has fewer voxels to hide in; fine differences at many.
 BANDS = (4.5, 6.0, 8.0, 10.5)
+#: Gain in what images tell that makes a higher band limit worth its noise and time.
+WORTH = 1.1
 #: Components looked for at first, and at most.
 FIRST, MOST = 4, 16
 #: Width of the soft edge of a sphere, fraction of the radius.
@@ -169,12 +171,11 @@ def analyse(
     for done, r in enumerate(bands):
         found = _in_band(views.limited(r), focus, options, comm, threads)
         clearer = best is None or _clearer(found, best)
-        if clearer:
-            best = found
         if progress is not None:
             progress(done + 1, len(bands))
         if not clearer and best is not None and best.factors > 0:
             break  # noise gains on the signal with every further ring
+        best = found if clearer else best
     assert best is not None
     wanted = max(1, best.factors) if options.components is None else options.components
     if wanted < len(best.fit.volumes):
@@ -203,13 +204,12 @@ def _in_band(views: Views, focus: F32 | None, options: SplitOptions, comm: Comm,
 
 
 def _clearer(a: Analysis, b: Analysis) -> bool:
-    """Whether a shows more components above the noise than b, or as many and these stand out more."""
+    """Whether a shows more components above the noise than b, or as many, and these tell clearly more of an image."""
 
-    def height(x: Analysis) -> float:
-        top = x.variances[: max(1, x.factors)]
-        return float(np.log(np.maximum(top, 1e-300) / max(x.edge.variance, 1e-300)).sum())
+    def told(x: Analysis) -> float:
+        return float(np.log1p(x.edge.separation(x.fit.snr[: x.factors])).sum())
 
-    return (a.factors, height(a)) > (b.factors, height(b))
+    return a.factors > b.factors or (a.factors == b.factors and told(a) > WORTH * told(b))
 
 
 def split_views(
