@@ -1,8 +1,10 @@
 """MSA in three dimensions: small differences, minorities, nothing there, speed.
 
-    python benchmarks/msa_projections.py FOLDER [--seeds A-B] [--rows half,minority,rare,nothing,preferred,ctf,speed] [--poses true]
+    python benchmarks/msa_projections.py FOLDER [--seeds A-B] [--rows half,minority,rare,nothing,preferred,ctf,speed]
+    [--poses true]
 
-Every row makes structures of its own from the seed: a blob model, and the same without a compact part of about 5 % of its mass. Poses
+Every row makes structures of its own from the seed: a blob model, and the same without a compact part of about 5 % of its
+mass. Poses
 are those of `im4d refine --volumes 1`, or with ``--poses true`` the true ones. Printed are, for every seed, the adjusted Rand
 index of the states with the truth (or the number of eigenvolumes above the noise, where nothing is there) and CPU seconds.
 """

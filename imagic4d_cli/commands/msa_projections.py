@@ -36,8 +36,8 @@ def cli(run: Run, src: str, root: str, images_out: str | None, **settings: Any) 
     is (0.75). With --weigh-ctf the CTF of words 25 to 27, 101 and 102 counts.
 
     Written are ROOT.hed (eigenvolumes: what is added to the mean for a coordinate of 1), ROOT_mean.hed (mean 3D, scale, mask),
-    ROOT.json, ROOT.lis and ROOT.plt, as by msa run; and the headers of IMAGES, or of --images-out: coordinates in words 131 to 199,
-    and the number of the state in word 108. msa classify, msa sum, msa plot and excopy --where go on from there.
+    ROOT.json, ROOT.lis and ROOT.plt, as by msa run; and the headers of IMAGES, or of --images-out: coordinates in words 131
+    to 199, and the number of the state in word 108. msa classify, msa sum, msa plot and excopy --where go on from there.
 
     \b
     Examples:

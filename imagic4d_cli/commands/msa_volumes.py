@@ -19,7 +19,8 @@ from imagic4d_cli.run import Run, pass_run
 def cli(run: Run, root: str, dst: str, component: int, at: tuple[float, ...]) -> None:
     """Make 3Ds along an eigenvolume: the mean plus the eigenvolume times coordinates.
 
-    What images at such coordinates look like, as far as it is linear in them: parts that come and go are shown as they are; a part
+    What images at such coordinates look like, as far as it is linear in them: parts that come and go are shown as they are;
+    a part
     that moves fades at one place and grows at the other. For real 3Ds reconstruct the images near a coordinate (excopy --where).
 
     \b

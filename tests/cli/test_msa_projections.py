@@ -61,7 +61,7 @@ def test_from_coordinates_to_3ds(im4d, place):
     assert abs(np.corrcoef((volumes[0] - volumes[1])[inside], np.squeeze(eigen)[inside])[0, 1]) > 0.8
     text = im4d("msa", "plot", "root", "--kind", "spectrum").stdout
     assert "factor" in text
-    im4d("excopy", "states.hed", "some.hed", "--where", "coosmsa1 > 0")
+    im4d("excopy", "states.hed", "some.hed", "--operation", "select", "--where", "coosmsa1 > 0")
     im4d("msa", "run", "images.hed", "again", "--reuse", "root", code=2)
 
 

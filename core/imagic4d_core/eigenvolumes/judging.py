@@ -1,9 +1,11 @@
 """How many eigenvolumes mean something: beside images of one structure with the same views, CTF, strengths and noise.
 
-Eigenvolumes of noise alone follow the noise of their own images, and by how much depends on the number of images, on how views are
-spread, on the CTF, the mask and the band limit. So the question is answered by doing the same with images in which nothing varies:
-the mean 3D projected as the images are, with noise of the spectrum found (a parametric bootstrap). A component is above the noise if
-its coordinates have a larger variance than those of any component there, with a margin.
+Eigenvolumes of noise alone follow the noise of their own images, and by how much depends on the number of images, on how
+views are
+spread, on the CTF, the mask and the band limit. So the question is answered by doing the same with images in which nothing
+varies:
+the mean 3D projected as the images are, with noise of the spectrum found (a parametric bootstrap). A component is above the
+noise if its coordinates have a larger variance than those of any component there, with a margin.
 
 A second witness are eigenvolumes of the two halves of the images, found independently: those that mean something are the same.
 """

@@ -1,8 +1,10 @@
 """Classes in the space of coordinates: states whose images differ by noise alone, with the precision that each image has.
 
 An image that sees the difference says much about its state, one that looks along it little. So states are points m_c, and the
-coordinates of an image scatter around its point by ``T A_i^-1``, A_i being the information of the image (`rounds.Information`) and T
-one number for all, near 1, that says how far the noise is underestimated. The points are found by expectation-maximisation; candidates are
+coordinates of an image scatter around its point by ``T A_i^-1``, A_i being the information of the image
+(`rounds.Information`) and T
+one number for all, near 1, that says how far the noise is underestimated. The points are found by expectation-maximisation;
+candidates are
 the centres of many classes of Ward's tree, taken one after the other while the likelihood gains more than a point costs (Schwarz
 1978, doi:10.1214/aos/1176344136).
 """
@@ -143,7 +145,8 @@ def mixture(info: Information, tree: Tree, most: int) -> list[Mixture]:
     n, q = info.b.shape
     labels = tree.cut(min(CANDIDATES, n))
     centres = np.stack([
-        np.linalg.solve(info.a[labels == c].sum(0) + 1e-9 * np.eye(q), info.b[labels == c].sum(0)) for c in range(labels.max() + 1)
+        np.linalg.solve(info.a[labels == c].sum(0) + 1e-9 * np.eye(q), info.b[labels == c].sum(0)) for c in
+        range(labels.max() + 1)
     ])  # fmt: skip
     price = DEAR * 0.5 * (q + 1) * np.log(n)
     found = [settle(info, np.zeros((1, q)), np.ones(1), MOST)]

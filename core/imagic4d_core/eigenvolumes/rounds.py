@@ -1,9 +1,10 @@
 """Eigenvolumes and coordinates by turns.
 
 Given eigenvolumes, the coordinates of an image are normal with precision ``1 + A_i`` and mean ``(1 + A_i)^-1 b_i``, where
-``A_i = <P_i E_k, P_i E_l>`` and ``b_i = <P_i E_k, R_i>`` in units of the noise, R_i the image less the projection of the mean. Given
-these, the eigenvolumes are the weighted reconstructions that solve, in every Fourier cell,
-``sum_i <z_k z_l> P^T P E = sum_i z_k P^T R`` (expectation-maximisation; Tipping & Bishop 1999, doi:10.1111/1467-9868.00196). After
+``A_i = <P_i E_k, P_i E_l>`` and ``b_i = <P_i E_k, R_i>`` in units of the noise, R_i the image less the projection of the
+mean. Given these, the eigenvolumes are the weighted reconstructions that solve, in every Fourier cell,
+``sum_i <z_k z_l> P^T P E = sum_i z_k P^T R`` (expectation-maximisation; Tipping & Bishop 1999, doi:10.1111/1467-9868.00196).
+After
 each round the coordinates are made to have mean 0 and unit covariance, which takes the slow part out of it (Liu, Rubin & Wu 1998,
 doi:10.1093/biomet/85.4.755).
 """
@@ -15,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.eigenvolumes.sums import component_sums, component_volumes, half_set_ssnr
-from imagic4d_core.eigenvolumes.views import F32, F64, Views, blocks_of, over_blocks, residuals, slices_of, with_strength_and_noise
+from imagic4d_core.eigenvolumes.views import (
+    F32,
+    F64,
+    Views,
+    blocks_of,
+    over_blocks,
+    residuals,
+    slices_of,
+    with_strength_and_noise,
+)
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.rng import rng_for
 
@@ -68,7 +78,7 @@ class Information:
 
     def posterior(self) -> tuple[F64, F64]:
         """Mean (n, q) and covariance (n, q, q) of the coordinates, for coordinates that are N(0, 1) over the images."""
-        covariance = np.linalg.inv(self.a + np.eye(self.a.shape[1]))
+        covariance: F64 = np.linalg.inv(self.a + np.eye(self.a.shape[1])).astype(np.float64)
         return np.einsum("nkl,nl->nk", covariance, self.b), covariance
 
     def turned(self, t: F64) -> "Information":
@@ -89,8 +99,8 @@ class Fit:
         With strengths and noise.
     information : Information
     coordinates : ndarray, shape (n, q), float64
-        Posterior means in units of the noise: `snr` ** 0.5 times coordinates of unit variance. Noise alone has a standard deviation
-        of about 1 along each.
+        Posterior means in units of the noise: `snr` ** 0.5 times coordinates of unit variance. Noise alone has a standard
+        deviation of about 1 along each.
     snr : ndarray, shape (q,), float64
         Mean information of an image along each component: variance of the signal over that of the noise.
     rounds : int

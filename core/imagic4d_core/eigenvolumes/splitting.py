@@ -16,8 +16,8 @@ from imagic4d_core.msa.ward import ward
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.scores import adjusted_rand_index
 
-#: Band limits tried, Fourier pixels for an object as wide as the box. Small differences of few images show best at few frequencies,
-#: where noise has fewer voxels to hide in; fine differences at many.
+#: Band limits tried, Fourier pixels for an object as wide as the box. Small differences of few images show best at few
+#: frequencies, where noise has fewer voxels to hide in; fine differences at many.
 BANDS = (4.5, 6.0, 8.0, 10.5)
 #: Gain in what images tell that makes a higher band limit worth its noise and time.
 WORTH = 1.1

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,9 @@ from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.forward.project import Projector
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, sum_in_order
 
-F32, F64, C64 = NDArray[np.float32], NDArray[np.float64], NDArray[np.complex64]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+C64 = NDArray[np.complex64]
 
 #: Images worked on at a time, fixed: sums of blocks are added in the order of the blocks.
 BLOCK = 256
@@ -124,7 +127,7 @@ class Views:
         """(number of the block in the file, its images here), ascending; a block lies on one rank as a whole."""
         block = self.number // BLOCK
         edges = np.flatnonzero(np.diff(block, prepend=-1, append=-2))
-        return [(int(block[a]), slice(int(a), int(b))) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [(int(block[a]), slice(int(a), int(b))) for a, b in pairwise(edges)]
 
     def transfer(self, part: slice) -> F32:
         """Strength times CTF: (n, P)."""
@@ -207,7 +210,7 @@ def moved(pixels: C64, band: Band, shifts: F64) -> C64:
 
 
 def over_blocks(views: Views, func: Callable[[tuple[int, slice]], NDArray], like: NDArray, comm: Comm, threads: int) -> NDArray:
-    """Sum of ``func(block)`` over the blocks of all ranks, in the order of the blocks; the same bits for any ranks and threads."""
+    """Sum of ``func(block)`` over the blocks of all ranks, in the order of the blocks; the same bits for any split."""
     blocks = views.blocks()
     last = max(comm.allgather(blocks[-1][0] if blocks else -1))
     mine = dict(blocks)
@@ -237,8 +240,8 @@ def residuals(views: Views, mean: Callable[[F64], C64], part: slice) -> C64:
 def with_strength_and_noise(views: Views, mean: F32, comm: Comm = SERIAL, threads: int = 1, *, spread: bool = True) -> Views:
     """Strength of each image by least squares against the mean 3D, then the noise spectrum of what is left.
 
-    Strengths are drawn towards 1 as far as an image alone does not say (posterior mean for a normal prior). A ring of a group with
-    few pixels is no ring of its own: powers are smoothed over neighbours with weights 1 2 1.
+    Strengths are drawn towards 1 as far as an image alone does not say (posterior mean for a normal prior). A ring of a
+    group with few pixels is no ring of its own: powers are smoothed over neighbours with weights 1 2 1.
 
     Parameters
     ----------
@@ -295,7 +298,9 @@ def _real(x: NDArray) -> F32:
     return np.ascontiguousarray(x, np.complex64).view(np.float32)
 
 
-def blocks_of(views: Views, func: Callable[[slice], tuple[NDArray, ...]], threads: int) -> Iterator[tuple[slice, tuple[NDArray, ...]]]:
+def blocks_of(
+    views: Views, func: Callable[[slice], tuple[NDArray, ...]], threads: int
+) -> Iterator[tuple[slice, tuple[NDArray, ...]]]:
     """Results of ``func(images)`` block by block, in order, made by threads."""
     parts = [part for _, part in views.blocks()]
     yield from zip(parts, imap_blocks(func, parts, threads), strict=True)

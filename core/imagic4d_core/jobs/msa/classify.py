@@ -105,8 +105,8 @@ class Classified:
 def msa_classify(
     src: str, root: str, *, classes: Sequence[float], factors: int = 15, weights: Sequence[float] | None = None,
     ignore: float = 0.0, moving: bool = True, tree: str | None = None, dendrogram: str | None = None,
-    as_membership: bool = False, images_out: str | None = None, overwrite: bool = False, comm: Comm = SERIAL, threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    as_membership: bool = False, images_out: str | None = None, overwrite: bool = False, comm: Comm = SERIAL, threads: int |
+    None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Classified:  # fmt: skip
     """Hierarchical ascendant classification (Ward), elements moved afterwards.
 

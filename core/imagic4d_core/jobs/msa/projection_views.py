@@ -57,8 +57,8 @@ def load_views(
         spectra = fourier.centred_rfftn(stack.read(start, stop)[mine], 2).astype(np.complex64)
         if contrast is None:
             return band.take(spectra), None
-        size = stack.pixel_size
-        transfer, state = stored_transfer(stack.headers(start, stop), stack.path, (box, box), size, start=start, amplitude=contrast)
+        records, size = stack.headers(start, stop), stack.pixel_size
+        transfer, state = stored_transfer(records, stack.path, (box, box), size, start=start, amplitude=contrast)
         transfer, state = transfer[mine], state[mine]
         with_white_noise(spectra, transfer, state)
         return band.take(spectra), band.take(transfer)
@@ -67,7 +67,8 @@ def load_views(
     parts = list(imap_blocks(part, spans, thread_count(threads)))
     width = len(band.ring)
     spectra = np.concatenate([p for p, _ in parts] + [np.zeros((0, width), np.complex64)])
-    ctf = None if contrast is None else np.concatenate([c for _, c in parts if c is not None] + [np.zeros((0, width), np.float32)])
+    known = [c for _, c in parts if c is not None]
+    ctf = None if contrast is None else np.concatenate([*known, np.zeros((0, width), np.float32)])
     number = np.concatenate([np.arange(*span)[use[slice(*span)]] for span in spans] + [np.zeros(0, np.int64)]).astype(np.int64)
     return make_views(
         spectra, poses.matrices()[number], poses.shift[number], box, r_max, ctf=ctf, number=number, comm=comm

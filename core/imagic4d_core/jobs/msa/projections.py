@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.eigenvolumes.mixing import Mixture, mixture
-from imagic4d_core.eigenvolumes.rounds import energies, information, prepared, volumes_along
+from imagic4d_core.eigenvolumes.rounds import energies, information, volumes_along
 from imagic4d_core.eigenvolumes.splitting import Analysis, SplitOptions, analyse, bands_for, sphere
 from imagic4d_core.eigenvolumes.sums import to_box, to_small
 from imagic4d_core.eigenvolumes.views import Views, residuals, slices_of, with_strength_and_noise
@@ -125,7 +125,8 @@ def msa_projections(
             counts &= poses.ref3d == ref3d
         if int(counts.sum()) < LEAST:
             of = "" if ref3d is None else f" in 3D {ref3d}"
-            raise InputError(f"{stack.path}: {int(counts.sum())} active images{of}; {LEAST} at least are needed to find differences")
+            few = int(counts.sum())
+            raise InputError(f"{stack.path}: {few} active images{of}; {LEAST} at least are needed to find differences")
         box = stack.lines
         radius = in_pixels(RADIUS if mask_radius is None else mask_radius, box)
         options = SplitOptions(eigenvolumes, radius, shells_of(band, box, stack.pixel_size), states=states, seed=seed)
@@ -203,7 +204,7 @@ def _states(
 
 
 def _model(views: Views, found: Analysis, focus: NDArray | None, radius: float, comm: Comm, threads: int) -> files.Model:
-    """Mean 3D and eigenvolumes for coordinates in units of the noise, up to the band limit of `views`, in the box of the images."""
+    """Mean 3D and eigenvolumes for coordinates in units of the noise, up to the band limit of `views`, in the full box."""
     band = views.band
     whole = sphere(views, radius)
     mask = whole if focus is None else np.clip(to_small(focus, band, 1.0), 0.0, 1.0) * whole
