@@ -12,11 +12,11 @@ from imagic4d_cli.run import Run, pass_run
 @opt.target("dst", "OUT", "Stack of volumes to write.")
 @opt.option("--component", type=click.IntRange(1), default=1, metavar="K", help="Number of the eigenvolume.")
 @opt.option(
-    "--at", type=types.NUMBERS, default="-2,-1,0,1,2", metavar="A,B,...", help="Coordinates, in their standard deviations."
+    "--along", type=types.NUMBERS, default="-2,-1,0,1,2", metavar="A,B,...", help="Coordinates, in their standard deviations."
 )
 @opt.common_serial
 @pass_run
-def cli(run: Run, root: str, dst: str, component: int, at: tuple[float, ...]) -> None:
+def cli(run: Run, root: str, dst: str, component: int, along: tuple[float, ...]) -> None:
     """Make 3Ds along an eigenvolume: the mean plus the eigenvolume times coordinates.
 
     What images at such coordinates look like, as far as it is linear in them: parts that come and go are shown as they are;
@@ -26,11 +26,11 @@ def cli(run: Run, root: str, dst: str, component: int, at: tuple[float, ...]) ->
     \b
     Examples:
       im4d msa volumes msa3d motion.hed --component 1
-      im4d msa volumes msa3d ends.mrc --component 2 --at=-1.5,1.5
+      im4d msa volumes msa3d ends.mrc --component 2 --along=-1.5,1.5
       im4d show motion.hed --output motion.png
 
     See also: msa projections, msa plot, show.
     """
     from imagic4d_core.jobs.msa.volumes import msa_volumes
 
-    run.report(msa_volumes(root, dst, component=component, at=at, **run.job_kwargs()))
+    run.report(msa_volumes(root, dst, component=component, at=along, **run.job_kwargs()))

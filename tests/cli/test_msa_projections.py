@@ -67,7 +67,7 @@ def test_from_coordinates_to_3ds(im4d, place):
 
 def test_3ds_along_an_eigenvolume(im4d, place):
     im4d(*RUN, "--images-out", "states.hed")
-    along = im4d("msa", "volumes", "root", "ends.hed", "--at=-2,0,2", "--json").json
+    along = im4d("msa", "volumes", "root", "ends.hed", "--along=-2,0,2", "--json").json
     ends, _ = read_stack("ends.hed")
     mean, _ = read_stack("root_mean.hed")
     eigen, _ = read_stack("root.hed")
