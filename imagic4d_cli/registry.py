@@ -69,6 +69,12 @@ TABLE: dict[str, Entry] = {
     "msa run": Entry(
         _C + "msa_run:cli", "MSA", "Find eigenimages of images or volumes, and the coordinates along them.", ("msa-run",)
     ),
+    "msa projections": Entry(
+        _C + "msa_projections:cli", "MSA", "Find eigenvolumes of images that are projections, and the coordinates along them."
+    ),
+    "msa volumes": Entry(
+        _C + "msa_volumes:cli", "MSA", "Make 3Ds along an eigenvolume: the mean plus the eigenvolume times coordinates."
+    ),
     "msa classify": Entry(
         _C + "msa_classify:cli", "MSA", "Classify images or volumes by their MSA coordinates.", ("msa-classify",)
     ),

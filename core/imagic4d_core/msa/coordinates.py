@@ -18,7 +18,7 @@ FIRST = 69
 #: Coordinates in one further record.
 FURTHER = 256
 #: Word 129 (NMETRIC) by name. IMAGIC's own numbers are not known.
-METRIC_NUMBERS = {"euclidean": 1, "chi-square": 2, "modulation": 3}
+METRIC_NUMBERS = {"euclidean": 1, "chi-square": 2, "modulation": 3, "projection": 4}
 
 
 def records_for(factors: int) -> int:

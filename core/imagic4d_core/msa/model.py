@@ -20,7 +20,7 @@ from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import create_stack, read_stack
 from imagic4d_core.io.writer import output_paths
 from imagic4d_core.msa.coordinates import METRIC_NUMBERS
-from imagic4d_core.msa.space import METRICS, Space
+from imagic4d_core.msa.space import METRICS, PROJECTION, Space
 
 
 @dataclass
@@ -120,7 +120,7 @@ def load(root: str | os.PathLike) -> Model:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         metric, invariant, box = document["metric"], document["invariant"], tuple(document["box"])
-        good = metric in METRICS and len(box) == 3 and document["schema"] == 1
+        good = metric in (*METRICS, PROJECTION) and len(box) == 3 and document["schema"] == 1
     except (ValueError, KeyError, TypeError):
         good = False
     if not good:

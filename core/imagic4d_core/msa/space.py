@@ -29,6 +29,9 @@ from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.msa.rows import loops_for
 
 METRICS = ("euclidean", "chi-square", "modulation")
+#: Metric of MSA in three dimensions (`eigenvolumes`): projections in units of the noise. Its coordinates do not follow from
+#: pixels.
+PROJECTION = "projection"
 INVARIANTS = ("none", "rotation", "rotation-shift")
 #: Standard deviations of pixels are not taken below this fraction of their median (modulation), so that pixels at the edge of
 #: a mask, which hardly vary, do not come in as noise.

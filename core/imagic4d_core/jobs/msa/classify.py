@@ -105,8 +105,8 @@ class Classified:
 def msa_classify(
     src: str, root: str, *, classes: Sequence[float], factors: int = 15, weights: Sequence[float] | None = None,
     ignore: float = 0.0, moving: bool = True, tree: str | None = None, dendrogram: str | None = None,
-    images_out: str | None = None, overwrite: bool = False, comm: Comm = SERIAL, threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    as_membership: bool = False, images_out: str | None = None, overwrite: bool = False, comm: Comm = SERIAL, threads: int |
+    None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Classified:  # fmt: skip
     """Hierarchical ascendant classification (Ward), elements moved afterwards.
 
@@ -130,6 +130,8 @@ def msa_classify(
         Tree of an earlier call with the same images, factors and weights, to be cut again.
     dendrogram : path, optional
         Picture (.png) of the top of the tree.
+    as_membership : bool
+        Write the class numbers of the headers as 3D memberships (REF3D) too; those that are in no class get 0.
     images_out : path, optional
         Stack that gets the new headers; default: those of `src` are replaced.
 
@@ -182,7 +184,7 @@ def msa_classify(
                 save_tree(names.tree, grown, about, overwrite)
             if dendrogram:
                 draw_tree(dendrogram, pruned, results[0].count, overwrite)
-            write_headers(stack, results[0], rows, images_out, overwrite)
+            write_headers(stack, results[0], rows, images_out, overwrite, as_membership)
         comm.barrier()
     return summary
 

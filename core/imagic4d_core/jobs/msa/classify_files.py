@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import UsageError
+from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io import atomic
 from imagic4d_core.io.cls import write_cls, write_lis
 from imagic4d_core.io.plt import write_plt
@@ -78,8 +79,10 @@ def write_files(
     write_plt(f"{name}.plt", [result.labels + 1, result.distance], rows + 1, overwrite=overwrite)
 
 
-def write_headers(stack: Any, result: Classes, rows: NDArray[np.intp], out: str | None, overwrite: bool) -> None:
-    """Class numbers (word 108), and who was ignored (word 58), into the headers of all images."""
+def write_headers(
+    stack: Any, result: Classes, rows: NDArray[np.intp], out: str | None, overwrite: bool, as_membership: bool = False
+) -> None:
+    """Class numbers (word 108), and who was ignored (word 58), into the headers of all images; as REF3D too where asked for."""
     number = np.zeros(stack.objects, np.int32)
     number[rows] = result.labels + 1
     member = np.zeros(stack.objects, np.bool_)
@@ -91,6 +94,10 @@ def write_headers(stack: Any, result: Classes, rows: NDArray[np.intp], out: str 
         h["CLASSNO"] = number[which]
         state = np.where(h["ACTIVE"] == IGNORED, 1, h["ACTIVE"])
         h["ACTIVE"] = np.where(member[which] & (number[which] == 0), IGNORED, state)
+        if as_membership:
+            poses = Poses.from_headers(h)
+            poses.ref3d_old, poses.ref3d = poses.ref3d, number[which]
+            poses.into_headers(h)
         return h, stack.extra_headers(start, stop)
 
     stream_headers(stack, window, out, overwrite, stack.nblocks)

@@ -18,7 +18,7 @@ from imagic4d_core.msa import coordinates as heads
 from imagic4d_core.msa import model as files
 from imagic4d_core.msa.noise import LEAST, noise_edge
 from imagic4d_core.msa.solve import SOLVERS, Solution, block_size, solve
-from imagic4d_core.msa.space import INVARIANTS, METRICS, Source, Space, mask_index
+from imagic4d_core.msa.space import INVARIANTS, METRICS, PROJECTION, Source, Space, mask_index
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, thread_count
 from imagic4d_core.units import in_pixels
 
@@ -104,13 +104,15 @@ def msa_run(
     n_threads = thread_count(threads)
     with open_stack(src) as stack:
         check_whole(stack)
-        _check_outputs(stack, root, out, overwrite)
+        check_outputs(stack, root, out, overwrite)
         active, waiting = _active(stack, comm)
         box = stack.shape[1:]
         if reuse is not None:
             if mask is not None or mask_radius is not None or invariant != "none":
                 raise UsageError("--reuse brings its own mask and metric: leave out --mask, --mask-radius and --invariant")
             model = files.load(reuse)
+            if model.space.metric == PROJECTION:
+                raise UsageError(f"{reuse}: holds eigenvolumes of projections; coordinates along them come from msa projections")
             if model.space.box != box:
                 raise MismatchError(f"{reuse}: eigenimages of {_box(model.space.box)}; {stack.path} has {_box(box)}")
             source = Source(stack, model.space, active)
@@ -140,7 +142,8 @@ def _box(box: tuple[int, ...]) -> str:
     return " x ".join(str(k) for k in (box if box[0] > 1 else box[1:]))
 
 
-def _check_outputs(stack: Stack, root: str | os.PathLike, out: str | os.PathLike | None, overwrite: bool) -> None:
+def check_outputs(stack: Stack, root: str | os.PathLike, out: str | os.PathLike | None, overwrite: bool) -> None:
+    """Refuse before the work what could not be written after it."""
     mine = {os.path.realpath(p) for p in output_paths(files.stem(stack.path))} if stack.format == "IMAGIC" else set()
     for path in files.paths(root):
         if os.path.realpath(path) in mine:
