@@ -15,23 +15,25 @@ from imagic4d_core.errors import MismatchError, UsageError
 from imagic4d_core.fourier import centred_rfftn, half_weights, shells
 from imagic4d_core.geometry import symmetry
 from imagic4d_core.geometry.euler import matrix_from_rotvec
-from imagic4d_core.pointgroup.selfrotation import SelfRotation, frames_about, nearest, self_rotation
-from imagic4d_core.pointgroup.working import Extent, F32, F64, Working, extent, prepare, sample
+from imagic4d_core.pointgroup.selfrotation import STEP, SelfRotation, frames_about, half_sphere, nearest, self_rotation
+from imagic4d_core.pointgroup.working import F64, Extent, Working, extent, prepare, sample
 
 GROUPS = (*(f"C{n}" for n in range(2, 13)), *(f"D{n}" for n in range(2, 13)), "T", "O", "I")
 """Groups looked for."""
 
-LEAST = 0.55
+LEAST = 0.7
 """Correlation that the worst operation of a group must reach."""
 ALIKE = 0.8
 """Its share of the best operation of the same group: a true group has no operation that is better than the others."""
 LEAST_Z = 3.0
 """Standard deviations above what other axes give, for every kind of operation."""
-SAME_AS_HALVES = 0.75
+SAME_AS_HALVES = 0.85
 """Where half maps are given: share of the correlation that they promise."""
 
 _COARSE, _FINE = 5.0, 8.0  # resolution: periods across the object
 _TRIED = 3  # frames of a group that are refined
+_HOPELESS = 0.55  # worst operation at low resolution below which the fine map is not asked
+_NULL_AXES, _NULL_POINTS, _POINTS = 80, 4000, 16000
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class FoundSymmetry:
 
 @dataclass(frozen=True)
 class _Frame:
-    """Columns of `turn` are the standard axes in the map; `origin` the centre of symmetry, working pixels per box pixel kept out."""
+    """Columns of `turn` are the standard axes in the map; `origin` is the centre of symmetry, working pixels from the middle."""
 
     turn: F64
     origin: F64
@@ -115,10 +117,12 @@ class _Frame:
 
 @dataclass(frozen=True)
 class _Judged:
+    """A group in its best frame; `each` is the correlation for every operation but the identity, in the map `work`."""
+
     group: str
+    work: Working
     frame: _Frame
     each: F64
-    fsc: F64
 
     @property
     def mean(self) -> float:
@@ -190,13 +194,13 @@ def find_symmetry(
     promised = _promised(looked, halves, volume)
     coarse = {g: _coarse_frames(looked.table, g) for g in groups}
     best = max((s for _, s in coarse.values()), default=0.0)
-    hopeful = [g for g in groups if coarse[g][1] >= max(0.35, 0.7 * best)] or sorted(groups, key=lambda g: -coarse[g][1])[:3]
+    hopeful = [g for g in groups if coarse[g][1] >= max(0.35, 0.8 * best)] or sorted(groups, key=lambda g: -coarse[g][1])[:3]
     judged: list[_Judged] = []
     found: _Judged | None = None
     for group in sorted(hopeful, key=lambda g: (-symmetry.order(g), g)):
         one = _judge(looked, group, coarse[group][0])
         judged.append(one)
-        if _verdict(looked, one, promised)[0]:
+        if _verdict(one, promised)[0]:
             found = one
             break
     others = tuple((j.group, j.mean, j.worst) for j in sorted(judged, key=lambda j: -j.mean) if j is not found)
@@ -280,12 +284,15 @@ def _apart(a: F64, b: F64, ops: F64, kind: str) -> float:
 
 
 def _judge(looked: _Looked, group: str, frames: list[F64]) -> _Judged:
-    """Refine the frames and keep the one of the highest mean correlation."""
+    """Refine the frames, keep the one of the highest mean correlation; what fails at low resolution is left there."""
     rough = [_refined(looked.coarse, group, _Frame(f, np.zeros(3)), 6) for f in frames]
-    best = max(rough, key=lambda f: float(_each(looked.coarse, group, f).mean()))
+    tried = [_Judged(group, looked.coarse, f, _each(looked.coarse, group, f)) for f in rough]
+    best = max(tried, key=lambda j: j.mean)
+    if best.worst < _HOPELESS:
+        return best
     ratio = looked.fine.scale / looked.coarse.scale
-    frame = _refined(looked.fine, group, _Frame(best.turn, best.origin * ratio), 6)
-    return _Judged(group, frame, _each(looked.fine, group, frame), _fsc(looked.fine, group, frame))
+    frame = _refined(looked.fine, group, _Frame(best.frame.turn, best.frame.origin * ratio), 6)
+    return _Judged(group, looked.fine, frame, _each(looked.fine, group, frame))
 
 
 def _refined(work: Working, group: str, start: _Frame, rounds: int) -> _Frame:
@@ -314,10 +321,11 @@ def _refined(work: Working, group: str, start: _Frame, rounds: int) -> _Frame:
 
 def _each(work: Working, group: str, frame: _Frame) -> F64:
     """Correlation of the map with itself under every operation but the identity."""
-    here = sample(work.splines, work.points @ frame.turn.T + frame.origin)
+    points = work.points[:: max(1, len(work.points) // _POINTS)]
+    here = sample(work.splines, points @ frame.turn.T + frame.origin)
     found = []
     for g in symmetry.rotations(group)[1:]:
-        mate = sample(work.splines, work.points @ (frame.turn @ g).T + frame.origin)
+        mate = sample(work.splines, points @ (frame.turn @ g).T + frame.origin)
         found.append(float(here @ mate / max(np.sqrt((here @ here) * (mate @ mate)), 1e-30)))
     return np.array(found)
 
@@ -361,34 +369,39 @@ def _promised(looked: _Looked, halves: tuple[NDArray, NDArray] | None, volume: N
     return 2 * r / (1 + r)
 
 
-def _null(looked: _Looked, group: str, frame: _Frame, degrees: float) -> tuple[float, float]:
+def _null(one: _Judged, degrees: float) -> tuple[float, float]:
     """Mean and standard deviation of the correlation at an angle, over axes 15 degrees and more from those of the group."""
-    axes = np.stack([a for a, _ in _folds(group)]) @ frame.turn.T
-    away = (np.abs(looked.table.axes @ axes.T) < np.cos(np.deg2rad(15.0))).all(1)
-    values = looked.table.correlation(degrees)[:, 0]
-    values = values[away] if away.sum() >= 50 else values
+    work, frame = one.work, one.frame
+    axes = np.stack([a for a, _ in _folds(one.group)]) @ frame.turn.T
+    every, _ = half_sphere(STEP)
+    away = every[(np.abs(every @ axes.T) < np.cos(np.deg2rad(15.0))).all(1)]
+    chosen = (away if len(away) >= _NULL_AXES else every)[:: max(1, len(away) // _NULL_AXES)]
+    points = work.points[:: max(1, len(work.points) // _NULL_POINTS)]
+    here = sample(work.splines, points + frame.origin)
+    mates = sample(work.splines, points @ np.swapaxes(matrix_from_rotvec(np.deg2rad(degrees) * chosen), 1, 2) + frame.origin)
+    values = mates @ here / np.maximum(np.sqrt((here @ here) * (mates**2).sum(1)), 1e-30)
     return float(values.mean()), float(max(values.std(), 0.02))
 
 
-def _operations(looked: _Looked, one: _Judged) -> tuple[Operation, ...]:
+def _operations(one: _Judged) -> tuple[Operation, ...]:
     traces = np.trace(symmetry.rotations(one.group)[1:], axis1=1, axis2=2)
     degrees = np.round(np.rad2deg(np.arccos(np.clip((traces - 1) / 2, -1, 1))), 3)
     out = []
     for angle in sorted(set(degrees.tolist())):
         values = one.each[degrees == angle]
-        null, spread = _null(looked, one.group, one.frame, angle)
+        null, spread = _null(one, angle)
         mean = float(values.mean())
         out.append(Operation(angle, len(values), mean, float(values.min()), null, spread, (mean - null) / spread))
     return tuple(out)
 
 
-def _verdict(looked: _Looked, one: _Judged, promised: float | None) -> tuple[bool, str]:
+def _verdict(one: _Judged, promised: float | None) -> tuple[bool, str]:
     best, worst = float(one.each.max()), one.worst
-    z = min(o.z for o in _operations(looked, one))
     if worst < LEAST:
         return False, f"an operation agrees at {worst:.2f} only, below {LEAST:g}"
     if worst < ALIKE * best:
         return False, f"its operations are not alike: one agrees at {best:.2f}, another at {worst:.2f}"
+    z = min(o.z for o in _operations(one))
     if z < LEAST_Z:
         return False, f"other axes do nearly as well: {z:.1f} standard deviations above them, below {LEAST_Z:g}"
     if promised is not None and one.mean < SAME_AS_HALVES * promised:
@@ -400,14 +413,12 @@ def _verdict(looked: _Looked, one: _Judged, promised: float | None) -> tuple[boo
 def _result(
     looked: _Looked, one: _Judged, promised: float | None, others: tuple[tuple[str, float, float], ...]
 ) -> FoundSymmetry:
-    holds, why = _verdict(looked, one, promised)
-    centre = looked.place.centre + one.frame.origin / looked.fine.scale
+    holds, why = _verdict(one, promised)
+    centre = looked.place.centre + one.frame.origin / one.work.scale
     rotation = one.frame.turn.T
-    ops = _operations(looked, one)
+    ops = _operations(one)
     return FoundSymmetry(
-        one.group, holds, rotation, -rotation @ centre, one.mean, one.worst, min(o.z for o in ops), promised, ops, one.fsc,
-        looked.fine.limit, why, others,
+        one.group, holds, rotation, -rotation @ centre, one.mean, one.worst, min(o.z for o in ops), promised, ops,
+        _fsc(one.work, one.group, one.frame), one.work.limit, why, others,
     )  # fmt: skip
 
-
-__all__ = ["GROUPS", "F32", "FoundSymmetry", "Operation", "check_symmetry", "find_symmetry"]

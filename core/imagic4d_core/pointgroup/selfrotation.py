@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from imagic4d_core.fourier import line_rfft
-from imagic4d_core.pointgroup.working import F64, Working
+from imagic4d_core.pointgroup.working import F64, Working, sample
 
 STEP = 3.5
 """Degrees between axes."""
@@ -112,8 +112,6 @@ def _finer(work: Working) -> NDArray[np.float32]:
     c = n // 2
     at = (np.arange(_FINER * n) - (_FINER * c + 1)) / _FINER
     z, x, y = np.meshgrid(at, at, at, indexing="ij")
-    from imagic4d_core.pointgroup.working import sample
-
     return sample(work.splines, np.stack([x, y, z], -1)).astype(np.float32)
 
 
