@@ -240,7 +240,7 @@ def test_refine_refuses(im4d, tmp_path):
 
 
 def test_angrec_weights(im4d, tmp_path):
-    """A file of weights repeats the run that wrote it; without weights nothing changes; images without poses are searched first."""
+    """A file of weights repeats the run that wrote it; without weights nothing changes; without poses a search comes first."""
     case(tmp_path, [model(1), model(2)], 40, sigma=1.0)
     im4d("angrec", tmp_path / "i.hed", tmp_path / "none.hed", "--anchors", tmp_path / "v.hed", "--increment", "15")
     same = "--increment", "15", "--weights", "none"
