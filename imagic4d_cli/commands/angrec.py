@@ -51,8 +51,7 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
     Anchors are projections with Euler angles and REF3D in their headers (im4d forward), or volumes, whose every central section
     is then an anchor. single: one anchor set; own: that of the image's REF3D; each-to-best: all compete, and the image takes
     over the 3D of the best. Volumes that left out a fold (recon --leave-out) are compared only with the images of that fold.
-    --weights multiplies spectra by curves: auto from how well images and anchors agree at each frequency, at the poses in the
-    headers or those of a first search; images from their spectra alone; a file (CSV frequency,image,reference; --weights-out).
+    --weights auto weighs frequencies by how well images and anchors agree there; images by their spectra; or a CSV file.
     With --weigh-ctf anchors are seen through the CTF of words 25 to 27, 101 and 102 (word 93: what was corrected already).
     new: no anchors, but common lines with each other, from many starts (beyond 64 images, with those). add: common lines with
     --anchors, images with angles. Both want centred averages of one 3D and use --increment, --symmetry, --mask-radius,
@@ -66,7 +65,6 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
     Examples:
       im4d angrec averages.hed posed.hed --anchors anchors.hed --mode each-to-best --max-shift 6
       im4d angrec images.hed --anchors volumes.mrc --mode own --increment 3 --refine-frequency 8A
-      im4d angrec averages.hed started.hed --mode new
       mpiexec -n 4 im4d angrec images.hed out.hed --anchors loo.hed --symmetry D7
 
     See also: forward, recon, refine.
@@ -75,8 +73,8 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
 
     kwargs = run.job_kwargs() | {"increment": increment or 5.0}
     if settings["mode"] in common_lines.MODES:
-        source = click.get_current_context().get_parameter_source("amplitude_filter")
-        names = [*common_lines.OPTIONS, *(["amplitude_filter"] if source != ParameterSource.DEFAULT else [])]
+        given = click.get_current_context().get_parameter_source("amplitude_filter") != ParameterSource.DEFAULT
+        names = [*common_lines.OPTIONS, *(["amplitude_filter"] if given else [])]
         run.report(common_lines.startup(src, dst, **{name: settings[name] for name in names}, **kwargs))
-    else:
-        run.report(reconstitute.angrec(src, dst, **settings, **kwargs))
+        return
+    run.report(reconstitute.angrec(src, dst, **settings, **kwargs))
