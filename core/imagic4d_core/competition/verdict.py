@@ -53,6 +53,10 @@ class Evidence:
         return asdict(self)
 
 
+def _runs(count: int) -> str:
+    return "another run" if count == 1 else f"{count} other runs"
+
+
 def judged(e: Evidence) -> tuple[str, str]:
     """The word for a 3D, and why, for people."""
     if not e.above_chance:
@@ -65,9 +69,9 @@ def judged(e: Evidence) -> tuple[str, str]:
         return "not compared", "one run from given poses or 3Ds: compare it with another (im4d compare) before you believe it"
     common = f"{100 * e.jaccard:.0f} % of the images in common, {100 * e.posed:.0f} % of these in the same pose"
     if e.again >= AGAIN and e.stayed >= STAYED:
-        return "right", f"found again by {e.again} of {e.runs - 1} other runs ({common})"
+        return "right", f"found again by {_runs(e.again)} ({common})"
     if e.again >= AGAIN:
-        return "reproduced", f"found again by {e.again} of {e.runs - 1} other runs, but its images or poses changed in polishing"
+        return "reproduced", f"found again by {_runs(e.again)}, but its images or poses changed in polishing"
     return "not reproduced", f"no other of {e.runs} runs found it (nearest: {common}): do not believe it yet"
 
 
