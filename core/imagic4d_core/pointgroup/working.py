@@ -18,6 +18,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 _LOOK = 32  # box in which the object's place and size are found
+_SPECK = 0.2  # share of the largest part below which a part is a speck of noise: mates may lie apart
 _FILL = 0.55  # highest frequency over Nyquist of a working box: cubic splines are good to there
 _SMALLEST = 20
 
@@ -73,7 +74,7 @@ class Working:
 
 
 def extent(volume: NDArray) -> Extent:
-    """Find the object in a map: the largest connected part above a quarter of its high densities, at a low resolution.
+    """Find the object in a map: what lies above a quarter of the high densities at a low resolution, without specks.
 
     Parameters
     ----------
@@ -99,9 +100,9 @@ def extent(volume: NDArray) -> Extent:
     if not top - floor > 1e-6 * float(np.abs(small).max(initial=0.0)) or top <= floor:
         raise InputError("the volume is constant or empty: there is nothing whose symmetry could be found")
     parts, count = label(small > floor + 0.25 * (top - floor))
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    inside = parts == int(np.argmax(sizes))
+    mass = np.bincount(parts.ravel(), (small - floor).ravel(), minlength=count + 1)
+    mass[0] = 0.0
+    inside = (mass >= _SPECK * mass.max())[parts] & (parts > 0)
     weight = (small - floor)[inside].astype(np.float64)
     z, x, y = (np.broadcast_to(a, small.shape)[inside] for a in axes_of(small.shape, np.float64))
     where = np.stack([x, y, z], -1)
