@@ -153,7 +153,10 @@ TABLE: dict[str, Entry] = {
         ("inc3dmenu",),
     ),
     "threed-symmetry": Entry(
-        _C + "threed_symmetry:cli", "Volumes", "Find the point group of volumes and its axes, with the evidence.", ("find-symmetry",)
+        _C + "threed_symmetry:cli",
+        "Volumes",
+        "Find the point group of volumes and its axes, with the evidence.",
+        ("find-symmetry",),
     ),
     "filter": Entry(
         _C + "filter:cli",

@@ -124,9 +124,9 @@ def prepare(volume: NDArray, place: Extent, limit: float) -> Working:
     box = volume.shape[0]
     size = max(_SMALLEST, 2 * int(np.ceil(limit / _FILL)))
     full = centred_rfftn(np.asarray(volume, np.float32), 3)
-    k, kx, ky, kz = _vectors(box)
+    kx, ky, kz = _vectors(box)
     moved = full * np.exp(2j * np.pi * (kx * place.centre[0] + ky * place.centre[1] + kz * place.centre[2]))
-    wide = min(box, 2 * size) if box > 2 * size else box
+    wide = min(box, 2 * size)
     small = centred_irfftn(crop_rfftn(moved, (box,) * 3, (wide,) * 3), (wide,) * 3)
     ball = falling(distances((wide,) * 3), place.radius * wide / box, 0.15 * place.radius * wide / box)
     spectrum = centred_rfftn((small - np.average(small, weights=ball)) * ball, 3)
@@ -138,7 +138,7 @@ def prepare(volume: NDArray, place: Extent, limit: float) -> Working:
     away = distances((size,) * 3, dtype=np.float64)
     values = _no_mean(centred_irfftn(new, (size,) * 3), away, radius)
     again = centred_rfftn(values, 3)
-    _, kx, ky, kz = _vectors(size)
+    kx, ky, kz = _vectors(size)
     slopes = tuple(
         spline_filter(centred_irfftn(again * (2j * np.pi * f), (size,) * 3), order=3, output=np.float32) for f in (kx, ky, kz)
     )
@@ -160,10 +160,10 @@ def _radii(n: int) -> F64:
     return 2.0 * np.sqrt(full[:, None, None] ** 2 + full[:, None] ** 2 + half**2)
 
 
-def _vectors(n: int) -> tuple[F64, F64, F64, F64]:
-    """|k| and (kx, ky, kz) of a half spectrum of a cube, cycles per pixel, shaped to broadcast."""
+def _vectors(n: int) -> tuple[F64, F64, F64]:
+    """(kx, ky, kz) of a half spectrum of a cube, cycles per pixel, shaped to broadcast."""
     full, half = frequencies(n), half_frequencies(n)
-    return _radii(n) / 2, full[None, :, None], half[None, None, :], full[:, None, None]
+    return full[None, :, None], half[None, None, :], full[:, None, None]
 
 
 def _flat(spectrum: NDArray, n: int) -> F64:

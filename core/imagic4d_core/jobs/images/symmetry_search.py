@@ -110,7 +110,9 @@ def threed_symmetry(
     with open_unit(src, "volumes", loc) as stack:
         box, size, path, count = box_of(stack), stack.pixel_size, str(stack.path), stack.objects
     if len(set(box)) != 1:
-        raise MismatchError(f"{path}: volumes of {' x '.join(map(str, box))}: symmetry is looked for in cubes; use im4d threed-cut")
+        raise MismatchError(
+            f"{path}: volumes of {' x '.join(map(str, box))}: symmetry is looked for in cubes; use im4d threed-cut"
+        )
     high = None if max_frequency is None else as_fraction(max_frequency, size)
     pairs = _halves(halves, loc, box, count, path)
 
@@ -147,9 +149,7 @@ def threed_symmetry(
         return out
 
     what = "symmetrised" if symmetrise else "laid on its symmetry axes"
-    done = operate(
-        src, dst, lay, what=what, unit="volumes", loc=loc, overwrite=overwrite, comm=comm, threads=threads
-    )
+    done = operate(src, dst, lay, what=what, unit="volumes", loc=loc, overwrite=overwrite, comm=comm, threads=threads)
     result.output, result.notes = done.output, done.notes
     return result
 
