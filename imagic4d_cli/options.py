@@ -132,6 +132,9 @@ locations = option("--locations/--no-locations", default=None, help="Location nu
 
 # geometry
 symmetry = option("--symmetry", type=types.SYMMETRY, default="C1", metavar="G", help="Point group: C1, C4, D2, T, O, I.")
+symmetry_or_auto = option(
+    "--symmetry", type=types.SYMMETRY_OR_AUTO, default="auto", metavar="G|auto", help="Point group to look for; auto: any."
+)
 increment = option("--increment", type=types.Real(0, 90, min_open=True), metavar="DEG", help="Angular increment, degrees.")
 max_shift = option(
     "--max-shift", type=types.RADIUS, metavar="PX", help="Largest shift searched, in pixels; below 1 a fraction of half the box."

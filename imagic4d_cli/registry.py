@@ -158,6 +158,12 @@ TABLE: dict[str, Entry] = {
         "Transforms, correlation functions, averages, local operations, symmetry, peaks of volumes.",
         ("inc3dmenu",),
     ),
+    "threed-symmetry": Entry(
+        _C + "threed_symmetry:cli",
+        "Volumes",
+        "Find the point group of volumes and its axes, with the evidence.",
+        ("find-symmetry",),
+    ),
     "filter": Entry(
         _C + "filter:cli",
         "Images",

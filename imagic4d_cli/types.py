@@ -102,13 +102,18 @@ class FrequencyType(click.ParamType):
 
 
 class Symmetry(click.ParamType):
-    """C1, C4, D7, T, O, I: upper case."""
+    """C1, C4, D7, T, O, I: upper case; with `auto` also AUTO."""
 
     name = "symmetry"
     known = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "D2", "D3", "D4", "D5", "D6", "D7", "T", "O", "I")
 
+    def __init__(self, auto: bool = False) -> None:
+        self.auto = auto
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value).strip().upper()
+        if self.auto and text == "AUTO":
+            return text
         if not re.fullmatch(r"[CD][1-9][0-9]{0,2}|[TOI]", text):
             self.fail(f"{value!r} is not a point group: C1, C2, ... , D2, D3, ... , T, O or I", param, ctx)
         return text
@@ -277,6 +282,7 @@ LOCATIONS = Locations()
 RADIUS = Radius()
 FREQUENCY = FrequencyType()
 SYMMETRY = Symmetry()
+SYMMETRY_OR_AUTO = Symmetry(auto=True)
 SIZES = Sizes()
 NUMBERS = Numbers()
 FILL = Fill()

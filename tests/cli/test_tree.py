@@ -13,7 +13,7 @@ from imagic4d_cli.main import cli
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(registry.TABLE)
 #: Coarser for projections than for a search; mirrored references are asked for, mirrored images are not; ...
-DEFAULT_PER_COMMAND = {"--increment", "--object-size", "--iterations", "--mode", "--mirror"}
+DEFAULT_PER_COMMAND = {"--increment", "--object-size", "--iterations", "--mode", "--mirror", "--symmetry"}
 
 
 @pytest.fixture(scope="module")

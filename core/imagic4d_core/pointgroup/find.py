@@ -239,7 +239,7 @@ def _folds(group: str) -> list[tuple[F64, int]]:
     """Axes of a group, one of each opposite pair, with their folds."""
     found: list[tuple[F64, int]] = []
     for g in symmetry.rotations(group)[1:]:
-        values, vectors = np.linalg.eigh((g + g.T) / 2)
+        vectors = np.linalg.eigh((g + g.T) / 2)[1]
         axis = vectors[:, -1]
         if not any(abs(axis @ a) > 1 - 1e-6 for a, _ in found):
             fold = 1 + sum(np.allclose(h @ axis, axis, atol=1e-6) for h in symmetry.rotations(group)[1:])
@@ -314,7 +314,8 @@ def _refined(work: Working, group: str, start: _Frame, rounds: int) -> _Frame:
         step = np.linalg.lstsq(np.concatenate([np.cross(turned, slope), slope], 1), mean - here, rcond=1e-6)[0]
         share = float(np.clip((len(ops) * score - 1) / (len(ops) - 1), 0.3, 1.0))
         step /= share
-        step *= min(1.0, np.deg2rad(6.0) / max(float(np.linalg.norm(step[:3])), 1e-12), 1.5 / max(float(np.linalg.norm(step[3:])), 1e-12))
+        turn, way = (max(float(np.linalg.norm(part)), 1e-12) for part in (step[:3], step[3:]))
+        step *= min(1.0, np.deg2rad(6.0) / turn, 1.5 / way)
         frame = _Frame(matrix_from_rotvec(step[:3]) @ frame.turn, frame.origin + step[3:])
     return kept
 
@@ -410,9 +411,7 @@ def _verdict(one: _Judged, promised: float | None) -> tuple[bool, str]:
     return True, f"all operations agree at {worst:.2f} or better{beside}, {z:.0f} standard deviations above other axes"
 
 
-def _result(
-    looked: _Looked, one: _Judged, promised: float | None, others: tuple[tuple[str, float, float], ...]
-) -> FoundSymmetry:
+def _result(looked: _Looked, one: _Judged, promised: float | None, others: tuple[tuple[str, float, float], ...]) -> FoundSymmetry:
     holds, why = _verdict(one, promised)
     centre = looked.place.centre + one.frame.origin / one.work.scale
     rotation = one.frame.turn.T
@@ -421,4 +420,3 @@ def _result(
         one.group, holds, rotation, -rotation @ centre, one.mean, one.worst, min(o.z for o in ops), promised, ops,
         _fsc(one.work, one.group, one.frame), one.work.limit, why, others,
     )  # fmt: skip
-

@@ -18,6 +18,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 _LOOK = 32  # box in which the object's place and size are found
+_SPECK = 0.2  # share of the largest part below which a part is a speck of noise: mates may lie apart
 _FILL = 0.55  # highest frequency over Nyquist of a working box: cubic splines are good to there
 _SMALLEST = 20
 
@@ -73,7 +74,7 @@ class Working:
 
 
 def extent(volume: NDArray) -> Extent:
-    """Find the object in a map: the largest connected part above a quarter of its high densities, at a low resolution.
+    """Find the object in a map: what lies above a quarter of the high densities at a low resolution, without specks.
 
     Parameters
     ----------
@@ -99,9 +100,9 @@ def extent(volume: NDArray) -> Extent:
     if not top - floor > 1e-6 * float(np.abs(small).max(initial=0.0)) or top <= floor:
         raise InputError("the volume is constant or empty: there is nothing whose symmetry could be found")
     parts, count = label(small > floor + 0.25 * (top - floor))
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    inside = parts == int(np.argmax(sizes))
+    mass = np.bincount(parts.ravel(), (small - floor).ravel(), minlength=count + 1)
+    mass[0] = 0.0
+    inside = (mass >= _SPECK * mass.max())[parts] & (parts > 0)
     weight = (small - floor)[inside].astype(np.float64)
     z, x, y = (np.broadcast_to(a, small.shape)[inside] for a in axes_of(small.shape, np.float64))
     where = np.stack([x, y, z], -1)
@@ -123,9 +124,9 @@ def prepare(volume: NDArray, place: Extent, limit: float) -> Working:
     box = volume.shape[0]
     size = max(_SMALLEST, 2 * int(np.ceil(limit / _FILL)))
     full = centred_rfftn(np.asarray(volume, np.float32), 3)
-    k, kx, ky, kz = _vectors(box)
+    kx, ky, kz = _vectors(box)
     moved = full * np.exp(2j * np.pi * (kx * place.centre[0] + ky * place.centre[1] + kz * place.centre[2]))
-    wide = min(box, 2 * size) if box > 2 * size else box
+    wide = min(box, 2 * size)
     small = centred_irfftn(crop_rfftn(moved, (box,) * 3, (wide,) * 3), (wide,) * 3)
     ball = falling(distances((wide,) * 3), place.radius * wide / box, 0.15 * place.radius * wide / box)
     spectrum = centred_rfftn((small - np.average(small, weights=ball)) * ball, 3)
@@ -137,7 +138,7 @@ def prepare(volume: NDArray, place: Extent, limit: float) -> Working:
     away = distances((size,) * 3, dtype=np.float64)
     values = _no_mean(centred_irfftn(new, (size,) * 3), away, radius)
     again = centred_rfftn(values, 3)
-    _, kx, ky, kz = _vectors(size)
+    kx, ky, kz = _vectors(size)
     slopes = tuple(
         spline_filter(centred_irfftn(again * (2j * np.pi * f), (size,) * 3), order=3, output=np.float32) for f in (kx, ky, kz)
     )
@@ -159,10 +160,10 @@ def _radii(n: int) -> F64:
     return 2.0 * np.sqrt(full[:, None, None] ** 2 + full[:, None] ** 2 + half**2)
 
 
-def _vectors(n: int) -> tuple[F64, F64, F64, F64]:
-    """|k| and (kx, ky, kz) of a half spectrum of a cube, cycles per pixel, shaped to broadcast."""
+def _vectors(n: int) -> tuple[F64, F64, F64]:
+    """(kx, ky, kz) of a half spectrum of a cube, cycles per pixel, shaped to broadcast."""
     full, half = frequencies(n), half_frequencies(n)
-    return _radii(n) / 2, full[None, :, None], half[None, None, :], full[:, None, None]
+    return full[None, :, None], half[None, None, :], full[:, None, None]
 
 
 def _flat(spectrum: NDArray, n: int) -> F64:
