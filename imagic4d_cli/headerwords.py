@@ -21,6 +21,10 @@ WORDS: dict[str, str] = {
     "msa run": "Read: 58 (active), 123. Written: 110, 119, 121, 122, 129, 130 and 131 to 199 (coordinates); 150 (eigenvalue) of "
     "eigenimages.",
     "msa classify": "Read: 131 to 199 (coordinates), 58. Written: 108 (class number), 58 (-1 for those in no class).",
+    "msa projections": f"Read: {_POSE}, 58 (active), 25 to 27, 101, 102 and 93 with --weigh-ctf, 123 (pixel size). Written into "
+    "--images-out: 131 on (coordinates), 108 (state), 51 with --as-membership.",
+    "msa volumes": f"Read: 131 on (coordinates), 123 (pixel size). Written: {_STATISTICS}.",
+    "threed-symmetry": f"Read: 123 (pixel size). Written into OUT: {_STATISTICS}.",
     "msa plot": "Read: 131 to 199 (coordinates), 108 (class), 150 (eigenvalue of an eigenimage). None are changed.",
     "classify2d": "Written into averages: 108 (class number), 114 and 59 (members), 115 (quality); into aligned images 100, 108, "
     "112, 113, 116 to 118 (moves made).",

@@ -327,13 +327,14 @@ def _each(work: Working, group: str, frame: _Frame) -> F64:
     found = []
     for g in symmetry.rotations(group)[1:]:
         mate = sample(work.splines, points @ (frame.turn @ g).T + frame.origin)
-        found.append(float(here @ mate / max(np.sqrt((here @ here) * (mate @ mate)), 1e-30)))
+        found.append(float(here @ mate) / max(float(np.sqrt((here @ here) * (mate @ mate))), 1e-30))
     return np.array(found)
 
 
 def _shell_sums(a: NDArray, b: NDArray, n: int) -> F64:
     index, weight = shells(n, 3), half_weights(n)
-    return np.bincount(index.ravel(), (weight * (a * b.conj()).real).ravel())[: n // 2 + 1]
+    sums = np.bincount(index.ravel(), (weight * (a * b.conj()).real).ravel())[: n // 2 + 1]
+    return np.asarray(sums, np.float64)
 
 
 def _fsc(work: Working, group: str, frame: _Frame) -> F64:
@@ -366,7 +367,7 @@ def _promised(looked: _Looked, halves: tuple[NDArray, NDArray] | None, volume: N
         if half.shape != volume.shape:
             raise MismatchError(f"half maps of shape {half.shape} beside a map of {volume.shape}: give halves of the same box")
     a, b = (prepare(h, looked.place, looked.fine.limit).values.ravel().astype(np.float64) for h in halves)
-    r = max(0.0, float(a @ b / max(np.sqrt((a @ a) * (b @ b)), 1e-30)))
+    r = max(0.0, float(a @ b) / max(float(np.sqrt((a @ a) * (b @ b))), 1e-30))
     return 2 * r / (1 + r)
 
 
