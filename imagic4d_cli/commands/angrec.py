@@ -29,8 +29,8 @@ _MODE = types.Words(
 @opt.option("--shift-search", type=types.Words("winner", "full"), default="winner", help="Shifts with best direction, or all.")
 @opt.option("--shift-range", type=types.Real(0), default=3.0, metavar="PX", help="How far trial shifts go at a time.")
 @opt.amplitude_filter
-@opt.option("--weights", default="none", metavar="W", help="Weights of frequencies: none, images, auto, or a CSV file.")
-@opt.option("--weights-out", metavar="CSV", help="Write the weights of frequencies.")
+@opt.option("--weighting", "weights", default="none", metavar="W", help="Weights of frequencies: none, images, auto or a file.")
+@opt.option("--weighting-out", "weights_out", metavar="CSV", help="Write the weights of frequencies.")
 @opt.max_frequency
 @opt.option("--refine/--no-refine", default=True, help="Refine the best pose of each 3D locally.")
 @opt.option("--refine-frequency", type=types.FREQUENCY, metavar="F", help="Highest frequency of the local refinement.")
@@ -51,7 +51,7 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
     Anchors are projections with Euler angles and REF3D in their headers (im4d forward), or volumes, whose every central section
     is then an anchor. single: one anchor set; own: that of the image's REF3D; each-to-best: all compete, and the image takes
     over the 3D of the best. Volumes that left out a fold (recon --leave-out) are compared only with the images of that fold.
-    --weights auto weighs frequencies by how well images and anchors agree there; images by their spectra; or a CSV file.
+    --weighting auto weighs frequencies by how well images and anchors agree there; images by their spectra; or a CSV file.
     With --weigh-ctf anchors are seen through the CTF of words 25 to 27, 101 and 102 (word 93: what was corrected already).
     new: no anchors, but common lines with each other, from many starts (beyond 64 images, with those). add: common lines with
     --anchors, images with angles. Both want centred averages of one 3D and use --increment, --symmetry, --mask-radius,

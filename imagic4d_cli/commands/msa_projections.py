@@ -12,14 +12,14 @@ from imagic4d_cli.run import Run, pass_run
 @click.command("msa projections")
 @opt.source("src", "IMAGES", help="Images with Euler angles and shifts, from one consensus 3D.")
 @opt.target("root", "ROOT", "Root name of the files to write.")
-@opt.option("--eigenvolumes", type=click.IntRange(1, 16), metavar="K", help="How many; default: those above the noise.")
+@opt.option("--eigenvolumes", type=types.Count(1, 16), metavar="K", help="How many; default: those above the noise.")
 @opt.mask_file
 @opt.mask_radius
 @opt.max_frequency
 @opt.option("--band", type=types.FREQUENCY, metavar="F", help="Band limit of the analysis; default: where it shows most.")
-@opt.option("--ref3d", type=click.IntRange(1), metavar="N", help="Only images of this 3D (word 51) count.")
+@opt.option("--ref3d", type=types.Count(1), metavar="N", help="Only images of this 3D (word 51) count.")
 @opt.ctf_weights
-@opt.option("--states", type=click.IntRange(0, 24), default=6, metavar="N", help="Tell up to N states apart; 0: do not try.")
+@opt.option("--states", type=types.Count(0, 24), default=6, metavar="N", help="Tell up to N states apart; 0: do not try.")
 @opt.option("--as-membership", is_flag=True, help="The states are the 3D memberships (word 51) from now on.")
 @opt.option("--images-out", type=types.TARGET, metavar="FILE", help="Write coordinates here in place of into IMAGES.")
 @opt.seed

@@ -10,7 +10,7 @@ from imagic4d_cli.run import Run, pass_run
 @click.command("msa volumes")
 @opt.source("root", "ROOT", help="ROOT of msa projections.")
 @opt.target("dst", "OUT", "Stack of volumes to write.")
-@opt.option("--component", type=click.IntRange(1), default=1, metavar="K", help="Number of the eigenvolume.")
+@opt.option("--component", type=types.Count(1), default=1, metavar="K", help="Number of the eigenvolume.")
 @opt.option(
     "--along", type=types.NUMBERS, default="-2,-1,0,1,2", metavar="A,B,...", help="Coordinates, in their standard deviations."
 )
@@ -20,8 +20,8 @@ def cli(run: Run, root: str, dst: str, component: int, along: tuple[float, ...])
     """Make 3Ds along an eigenvolume: the mean plus the eigenvolume times coordinates.
 
     What images at such coordinates look like, as far as it is linear in them: parts that come and go are shown as they are;
-    a part
-    that moves fades at one place and grows at the other. For real 3Ds reconstruct the images near a coordinate (excopy --where).
+    a part that moves fades at one place and grows at the other. For real 3Ds reconstruct the images near a coordinate
+    (excopy --where).
 
     \b
     Examples:

@@ -243,16 +243,16 @@ def test_angrec_weights(im4d, tmp_path):
     """A file of weights repeats the run that wrote it; without weights nothing changes; without poses a search comes first."""
     case(tmp_path, [model(1), model(2)], 40, sigma=1.0)
     im4d("angrec", tmp_path / "i.hed", tmp_path / "none.hed", "--anchors", tmp_path / "v.hed", "--increment", "15")
-    same = "--increment", "15", "--weights", "none"
+    same = "--increment", "15", "--weighting", "none"
     im4d("angrec", tmp_path / "i.hed", tmp_path / "none2.hed", "--anchors", tmp_path / "v.hed", *same)
     np.testing.assert_array_equal(poses_of(tmp_path / "none.hed").ccc3d, poses_of(tmp_path / "none2.hed").ccc3d)
-    args = "--anchors", tmp_path / "v.hed", "--increment", "15", "--weights"
+    args = "--anchors", tmp_path / "v.hed", "--increment", "15", "--weighting"
     put(tmp_path / "blank.hed", read_stack(tmp_path / "i.hed")[0], Poses.blank(40))
     for source in ("i", "blank"):
         for kind in ("images", "auto"):
             name = f"{source}_{kind}"
             files = tmp_path / f"{source}.hed", tmp_path / f"{name}.hed"
-            said = im4d("angrec", *files, *args, kind, "--weights-out", tmp_path / "w.csv", "--overwrite")
+            said = im4d("angrec", *files, *args, kind, "--weighting-out", tmp_path / "w.csv", "--overwrite")
             assert "frequencies weighed from" in said.stdout
             table = np.loadtxt(tmp_path / "w.csv", delimiter=",", skiprows=1)
             assert (np.diff(table[:, 0]) > 0).all() and (table[:, 1:] >= 0).all()
@@ -267,13 +267,13 @@ def test_angrec_weights(im4d, tmp_path):
 def test_angrec_refuses_weights(im4d, tmp_path):
     case(tmp_path, [model(1)], 6)
     call = "angrec", tmp_path / "i.hed", tmp_path / "o.hed", "--anchors", tmp_path / "v.hed"
-    assert "amplitude-filter" in refused(im4d, tmp_path, 2, *call, "--weights", "auto", "--amplitude-filter", "0.5")
-    assert "needs --weights" in refused(im4d, tmp_path, 2, *call, "--weights-out", tmp_path / "w.csv")
-    assert "takes none, images, auto" in refused(im4d, tmp_path, 3, *call, "--weights", tmp_path / "missing.csv")
+    assert "amplitude-filter" in refused(im4d, tmp_path, 2, *call, "--weighting", "auto", "--amplitude-filter", "0.5")
+    assert "needs --weighting" in refused(im4d, tmp_path, 2, *call, "--weighting-out", tmp_path / "w.csv")
+    assert "takes none, images, auto" in refused(im4d, tmp_path, 3, *call, "--weighting", tmp_path / "missing.csv")
     head = "frequency,image,reference\n"
     bad = {"": "first line", "a,b,c\n0.1,1,1\n": "first line", head: "first line", head + "0.1,1\n": "three numbers",
            head + "0.1,x,1\n": "no table", head + "0.2,1,1\n0.1,1,1\n": "must rise", head + "0.1,-1,1\n": "not negative",
            head + "0.1,nan,1\n": "finite", head + "0.1,0,1\n": "not all 0"}  # fmt: skip
     for text, why in bad.items():
         (tmp_path / "w.csv").write_text(text)
-        assert why in refused(im4d, tmp_path, 3, *call, "--weights", tmp_path / "w.csv"), text
+        assert why in refused(im4d, tmp_path, 3, *call, "--weighting", tmp_path / "w.csv"), text

@@ -92,8 +92,15 @@ MATERIAL = {
     "msa plot": Material(
         32, before=("msa run images.hed msa --images-out aligned.hed", "msa classify aligned.hed classes --classes 20")
     ),
+    "msa projections": Material(
+        24, 96, more="--overwrite", before=("threed-test domain_24.hed --number 1 --size 24 --pattern blobs --seed 1",),
+        left_out={"refine": "on the page of refine"}, instead={"domain.mrc": "domain_24.hed", "run1/images.hed": "images.hed"},
+    ),
     "msa run": Material(32, 60, volumes=12),
     "msa sum": Material(32, before=("msa classify images.hed classes --classes 8",)),
+    "msa volumes": Material(
+        24, 96, before=("msa projections images.hed msa3d --eigenvolumes 2 --states 0",),
+    ),
     "pool": Material(
         24, 48, answers=True, before=tuple(
             f"refine images.hed {name} --volumes 2 --iterations 8 --stop-after anneal --seed {seed}"
@@ -108,6 +115,9 @@ MATERIAL = {
     "regroup": Material(32, 48),
     "report": Material(of_run=("truth.hed", "models.hed")),
     "simulate": Material(before=("threed-test truth.hed --number 3 --size 64 --pattern blobs --seed 1",)),
+    "threed-symmetry": Material(
+        answers=True, left_out={"threed-symmetry run1/volumes.hed --halves": "tests/unit/test_pointgroup.py"}
+    ),
     "validate": Material(answers=True),
     "warmup": Material(left_out={"warmup": "compiles all kernels: tests/cli/test_warmup.py"}),
 }

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.mpi
 # the outputs of each come out as {out}; MATERIAL lies in the current folder
 COMMANDS = {
     "angrec": "angrec images.hed {out}.hed --anchors anchors.hed --mode each-to-best --max-shift 2",
-    "angrec auto": "angrec images.hed {out}.hed --anchors anchors.hed --max-shift 2 --weights auto --weights-out {out}.csv",
+    "angrec auto": "angrec images.hed {out}.hed --anchors anchors.hed --max-shift 2 --weighting auto --weighting-out {out}.csv",
     "angrec new": "angrec images,1,9 {out}.hed --mode new --increment 20 --seed 2",
     "classify2d": "classify2d images.hed {out} --classes 6 --iterations 3 --factors 8 --seed 4",
     "refine": "refine images.hed {out} --volumes 2 --iterations 8 --seed 4",

@@ -128,3 +128,10 @@ def test_command(im4d, tmp_path):
     assert "volume 1: D3" in again
     assert "not C5" in im4d("threed-symmetry", str(src), str(tmp_path / "no.mrc"), "--symmetry", "C5", code=1).stdout
     assert not (tmp_path / "no.mrc").exists()
+    rng = np.random.default_rng(2)
+    for half in "ab":
+        with create_stack(tmp_path / f"h_{half}.mrc", 1, BOX, BOX, BOX, pixel_size=3.0, volumes=True) as out:
+            out.write(0, volume + rng.normal(0, 0.3 * volume.std(), volume.shape))
+    told = im4d("threed-symmetry", str(src), "--halves", str(tmp_path / "h.mrc"), "--json").json["found"][0]
+    assert told["group"] == "D3"
+    assert "h_a" in im4d("threed-symmetry", str(src), "--halves", str(tmp_path / "none" / "h.mrc"), code=3).stderr

@@ -71,7 +71,7 @@ def angrec(
         check_output(dst, overwrite)
     if weights_out is not None:
         if settings.get("weights", "none") == "none":
-            raise UsageError("--weights-out needs --weights: without, no frequency is weighed")
+            raise UsageError("--weighting-out needs --weighting: without, no frequency is weighed")
         if comm.rank == 0:
             check_output(weights_out, overwrite)
     with open_stack(src) as images:

@@ -32,7 +32,7 @@ def check_weights(weights: str, amplitude_filter: float) -> Weights | None:
     if weights == "none":
         return None
     if amplitude_filter > 0:
-        raise UsageError("--weights and --amplitude-filter both weigh frequencies; give one of them")
+        raise UsageError("--weighting and --amplitude-filter both weigh frequencies; give one of them")
     return None if weights in ("images", "auto") else read_weights(weights)
 
 
@@ -49,7 +49,7 @@ def read_weights(path: str) -> Weights:
             head, *rows = [line.strip() for line in f if line.strip()] or [""]
         table = np.array([[float(v) for v in row.split(",")] for row in rows], np.float64)
     except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror}); --weights takes none, images, auto or a CSV file") from None
+        raise InputError(f"{path}: cannot be read ({e.strerror}); --weighting takes none, images, auto or a CSV file") from None
     except (ValueError, UnicodeDecodeError):
         raise InputError(f"{path}: no table of numbers; rows of {COLUMNS} are needed") from None
     if head.replace(" ", "") != COLUMNS or table.ndim != 2 or table.shape[1] != 3:
