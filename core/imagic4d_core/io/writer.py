@@ -370,13 +370,13 @@ class StackWriter:
             mean = float(seen[:, 0].mean())
             rms = float(np.sqrt((seen[:, 1] + np.square(seen[:, 0] - mean)).mean()))
             statistics = (float(seen[:, 2].min()), float(seen[:, 3].max()), mean, rms)
+        known = self._metadata()
         head = mrc.build_header(
             self.objects, self.sections, self.lines, self.pixels, self.dtype, pixel_size=self.pixel_size, volumes=self.is_volumes,
-            origin=self.origin, statistics=statistics,
+            origin=self.origin, statistics=statistics, labels=self._made_of(),
         )  # fmt: skip
         write_at(self._data_fd, 0, head, self.path)
         pairs = [(self._data_tmp, self.path)]
-        known = self._metadata()
         side = star.sidecar(self.path)
         if self.listed or known.any_set() or self._outdates(side):
             atomic.check_new(side, self.overwrite)
@@ -388,6 +388,17 @@ class StackWriter:
         else:
             atomic.discard([self._head_tmp])
         return pairs
+
+    def _made_of(self) -> list[bytes]:
+        """Lines of the histories of volumes, or of projections of such, that tell which images those were made of.
+
+        An MRC file has one history for all its objects, so of volumes that left out images, each other ones, nothing is kept.
+        """
+        found: list[bytes] = []
+        for start in range(0, self.n_images, _HEADER_CHUNK):
+            h = self._read_records(start, min(self.n_images, start + _HEADER_CHUNK))
+            found += hdr.made_of_lines(h["HISTORY"][(h["IM4DTAG"] != hdr.TAG) | (h["FOLD"] == 0)].tolist())
+        return list(dict.fromkeys(found))
 
     def _outdates(self, side: Path) -> bool:
         """Whether a STAR file tells of the images that are replaced: its poses are not those of the new ones."""
