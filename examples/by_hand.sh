@@ -15,6 +15,9 @@
 set -euo pipefail
 images=${1:?IMAGES K FOLDER} K=${2:?IMAGES K FOLDER} dir=${3:?IMAGES K FOLDER}
 STARTS=${STARTS:-3} SEED=${SEED:-1} IM4D=${IM4D:-im4d}
+# noise by iteration, standard deviations of an image's scores; limits of the local refinement, fractions of Nyquist
+NOISE=(${NOISE:-0.5 0.41 0.34 0.28 0.23 0.19 0.16 0.13 0.11 0.09 0.07 0.06 0.05 0.04 0.03 0 0 0})
+POLISH=(${POLISH:-0.4 0.5 0.6 0.65 0.65 0.65})
 
 read -r N box < <(im4d info "$images" | awk '$1 == "content" { print $2, $NF }')
 px() { awk -v p="$1" -v box="$box" 'BEGIN { f = 2 * p / box; print f < 1 ? f : 1 }'; }      # Fourier pixels -> fraction of Nyquist
@@ -29,8 +32,8 @@ cd "$dir"
 for start in $(seq "$STARTS"); do
     build p.hed --membership random --volumes $((K > 1 ? 2 * K : 1)) --euler random --max-frequency "$(px 6)" --seed "$SEED$start"
     step=0
-    for noise in 0.5 0.41 0.34 0.28 0.23 0.19 0.16 0.13 0.11 0.09 0.07 0.06 0.05 0.04 0.03 0 0 0; do
-        step=$((step + 1)) p=$((5 + (step > 15 ? 15 : step) / 3))
+    for noise in "${NOISE[@]}"; do
+        step=$((step + 1)) p=$((5 + 6 * step / ${#NOISE[@]}))        # 5 to 11 Fourier pixels
         score i.hed --increment 15 --no-refine --noise $noise --spread "$(awk "BEGIN { print 3 * $noise }")" \
             --max-frequency "$(px $p)" --seed "$SEED$start$step"
         build a.hed --even-sizes --min-images $least --max-frequency "$(px $((p + 1)))" --seed "$SEED$start$step"
@@ -39,7 +42,7 @@ for start in $(seq "$STARTS"); do
 done
 $IM4D pool start[0-9]*.hed kept.hed --volumes "$K" --prepared p.hed --images-out pooled.hed $same
 build pooled.hed --max-frequency "$(px 13)" --seed "$SEED"
-for f in 0.4 0.5 0.6 0.65 0.65 0.65; do
+for f in "${POLISH[@]}"; do
     im4d copy i.hed before.hed --overwrite
     # once, all shifts with all directions: an image caught at a wrong shift finds no direction there
     if [ $f = 0.5 ]; then wide="--shift-search full --shift-range 5"; else wide=""; fi
