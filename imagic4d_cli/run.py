@@ -3,7 +3,7 @@
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -142,6 +142,16 @@ class Run:
             report.document(summary, extra)
         else:
             report.lines(summary, extra)
+
+    def fail(self, failures: Sequence[Exception]) -> None:
+        """End with the error of the first of several files that could not be read, after what was found of the others."""
+        if failures:
+            from imagic4d_cli.logs import log
+
+            for error in failures[1:]:
+                log.error("%s", error)
+            sys.stdout.flush()
+            raise failures[0]
 
     def _files(self, ctx: click.Context) -> tuple[list[str], list[str]]:
         """Input and output files among the parameters."""

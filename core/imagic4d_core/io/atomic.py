@@ -372,7 +372,7 @@ def atomic_write(path: str | os.PathLike, mode: str = "wb", overwrite: bool = Fa
 
 def atomic_write_text(path: str | os.PathLike, text: str, overwrite: bool = False) -> None:
     """Write a text file (UTF-8) atomically."""
-    with atomic_write(path, "w", overwrite, encoding="utf-8") as handle:
+    with atomic_write(path, "w", overwrite, encoding="utf-8", errors="surrogateescape") as handle:
         handle.write(text)
 
 
