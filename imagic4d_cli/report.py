@@ -42,6 +42,15 @@ def _code(c: int) -> str:
     return f"\\x{c:02x}" if c < 0x100 else f"\\u{c:04x}"
 
 
+def _print(text: str, color: bool | None = None) -> None:
+    try:
+        click.echo(text, color=color)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
+
+
 def document(summary: Any, extra: dict[str, Any]) -> None:
     """Print one JSON document with the schema's number first."""
     import json
@@ -49,7 +58,7 @@ def document(summary: Any, extra: dict[str, Any]) -> None:
     body = plain(summary)
     if not isinstance(body, dict):
         body = {"result": body}
-    click.echo(json.dumps({"schema": SCHEMA} | {k: v for k, v in extra.items() if k not in body} | body, allow_nan=False))
+    _print(json.dumps({"schema": SCHEMA} | {k: v for k, v in extra.items() if k not in body} | body, allow_nan=False))
 
 
 def lines(summary: Any, extra: dict[str, Any]) -> None:
@@ -62,6 +71,6 @@ def lines(summary: Any, extra: dict[str, Any]) -> None:
         rows = [f"{k}: {v}" for k, v in body.items()] if isinstance(body, dict) else [str(body)]
     for row in rows:
         coloured = getattr(summary, "coloured", False)
-        click.echo(row if coloured else visible(row), color=coloured or None)
+        _print(row if coloured else visible(row), color=coloured or None)
     if "seed" in extra and not any("seed" in row for row in rows):
-        click.echo(f"seed {extra['seed']}")
+        _print(f"seed {extra['seed']}")

@@ -40,6 +40,8 @@ def output_format(path: str | os.PathLike) -> str:
     """
     if os.path.basename(os.fspath(path)) in ("", ".", "..", ".hed", ".img"):
         raise OutputError(f"{path}: is no file name; give one, such as {os.path.join(os.path.dirname(path), 'images.hed')}")
+    if atomic.is_special(path):
+        raise OutputError(f"{path}: is a pipe or a device; outputs appear whole under a file name, give one")
     end = Path(path).suffix.lower()
     if end in _NOT_WRITTEN:
         raise OutputError(
@@ -267,7 +269,7 @@ class StackWriter:
         for k in range(start, start + count, step):
             n = min(step, start + count - k)
             data = read_into(self._data_fd, self._at(k), np.empty((n, self.lines, self.pixels), self.dtype), self.path)
-            self._seen[k : k + n, :4], self._seen[k : k + n, 4] = image_statistics(data), 1
+            self._seen[k : k + n, :4], self._seen[k : k + n, 4] = image_statistics(data) + 0.0, 1
 
     def set_headers(self, start: int, records: NDArray) -> None:
         """Write header records from image `start` on; the words that depend on the file are set right.
