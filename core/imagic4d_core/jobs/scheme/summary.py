@@ -1,5 +1,6 @@
 """What a finished run says of itself: summary.json and fsc.json."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from imagic4d_core.geometry.symmetry import order, rotations
 from imagic4d_core.io.atomic import atomic_write_json
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import half_names
+from imagic4d_core.jobs.scheme.axes import Symmetry
 from imagic4d_core.jobs.scheme.chance import Chance
 from imagic4d_core.jobs.scheme.plan import Settings
 from imagic4d_core.jobs.scheme.starts import Started
@@ -96,12 +98,14 @@ def summarise(
         row["duplicate_of"] = same.get(row["number"])
     evidence = _evidence(s, poses, started, verdict, rows)
     for row, found in zip(rows, evidence, strict=True):
+        row["symmetry"] = _symmetry_of(row, poses, started)
         row["verdict"], row["why"] = judged(found)
         row["evidence"] = found.as_dict()
     shown = s.shown()
+    symmetry = started.symmetry if started else Symmetry(s.symmetry, s.symmetry)
     document = {
         "schema": 1, "version": __version__, "input": shown["images"], "images": s.count, "box": s.box,
-        "pixel_size": s.pixel_size, "seed": s.seed,
+        "symmetry": symmetry.as_dict(), "pixel_size": s.pixel_size, "seed": s.seed,
         "iterations": len(journal), "converged": converged, "stopped_after": "",
         "statement": statement([row["verdict"] for row in rows]) if started else verdict.statement,
         "verdicts": [row["verdict"] for row in rows],
@@ -129,6 +133,14 @@ def _removals(started: Started | None) -> list[dict[str, Any]]:
     return out
 
 
+def _symmetry_of(row: dict[str, Any], poses: Poses, started: Started | None) -> dict[str, Any] | None:
+    """What was found of the symmetry of the 3D of the pool that this one was polished from; None where nothing was looked for."""
+    if started is None or not started.symmetry.axes:
+        return None
+    before = started.poses.ref3d[poses.ref3d == row["number"]]
+    return asdict(started.symmetry.axes[int(np.bincount(before[before > 0], minlength=1).argmax()) - 1])
+
+
 def _evidence(
     s: Settings, poses: Poses, started: Started | None, verdict: Chance, rows: list[dict[str, Any]]
 ) -> list[Evidence]:
@@ -147,7 +159,7 @@ def _evidence(
             k = started.decision.kept[j]
             run, column = started.pool.place(k.column)
             m = match(
-                mine, started.decision.membership == j, poses.matrices()[started.pool.active], run.matrix[:, column], group
+                started.decision.membership == j, mine, run.matrix[:, column], poses.matrices()[started.pool.active], group
             )
             again, kept, jaccard, posed = len(k.again), m.jaccard * m.posed, k.best.jaccard, k.best.posed
         out.append(Evidence(
@@ -165,7 +177,8 @@ def describe_start(s: Settings, folder: Path, started: Started | None = None) ->
     document = {
         "schema": 1, "version": __version__, "input": s.shown()["images"], "images": s.count, "box": s.box, "seed": s.seed,
         "stopped_after": s.stop_after, "volumes": [{"number": int(k), "images": int((poses.ref3d == k).sum())} for k in numbers],
-        "starts": started.rounds if started else [], "settings": s.shown(),
+        "starts": started.rounds if started else [],
+        "symmetry": (started.symmetry if started else Symmetry("C1", "C1")).as_dict(), "settings": s.shown(),
     }  # fmt: skip
     atomic_write_json(folder / "summary.json", document, overwrite=True)
     return document
