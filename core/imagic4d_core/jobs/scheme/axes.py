@@ -1,9 +1,9 @@
 """The symmetry of 3Ds that were found without: looked for in each map, tried on its images, and imposed where both agree.
 
-A random start that is made symmetric freezes in the wrong arrangement, and a map that is made symmetric has the symmetry whatever
-its images say. So starts are made in C1; the point group and its axes are looked for in the map of each 3D kept (`pointgroup.find`),
-and the group is believed if the map agrees with itself under every operation, and if images fit the symmetric map, made without
-them, no worse than the map without symmetry.
+A random start that is made symmetric freezes in a wrong arrangement, and a map that is made symmetric has the symmetry whatever its
+images say. So starts are made in C1; the point group and its axes are looked for in the map of each 3D kept (`pointgroup.find`), and
+the group is believed if the map agrees with itself under every operation, and if images fit the symmetric map, made without them, no
+worse than the map without symmetry.
 """
 
 from collections.abc import Callable
@@ -95,7 +95,8 @@ class Symmetry:
             return ""
         names = [a.group for a in self.axes]
         if self.group != "C1":
-            return f"Symmetry {self.group} was found in {'the 3D' if len(names) == 1 else 'every 3D'}, and imposed in the polish."
+            where = "the 3D" if len(names) == 1 else "every 3D"
+            return f"Symmetry {self.group} was found in {where}, and imposed in the polish."
         if set(names) == {"C1"}:
             what = "No symmetry was found" if self.asked == AUTO else f"The data do not have {self.asked}"
             return f"{what}: all was done in C1."

@@ -49,7 +49,8 @@ UNKNOWN = 6
 class Settings:
     """What a run is: everything that decides its result. Kept in RUNDIR/run.json.
 
-    `volumes` 0: their number is to be found; `symmetry`: of random starts what is looked for, a group or AUTO, else of all 3Ds; `starts` 0: as many as it takes; `stop_after` "", "anneal" or "pool";
+    `volumes` 0: their number is to be found; `symmetry`: what is looked for after random starts (AUTO: any group), else the
+    group of all 3Ds; `starts` 0: as many as it takes; `stop_after` "", "anneal" or "pool";
     `as_prepared`: the images come from `prepare`; `where`: a condition on header words, others take no part.
     """
 
@@ -325,8 +326,8 @@ def settings(
     if max_resolution is not None:
         as_fraction(str(max_resolution), pixel)
     return Settings(
-        images=os.path.abspath(src), volumes=k, iterations=iterations, symmetry=symmetry.strip().upper(), start=start, starts=starts,
-        stop_after=stop_after, as_prepared=as_prepared, where=where or "", min_images=min_images,
+        images=os.path.abspath(src), volumes=k, iterations=iterations, symmetry=symmetry.strip().upper(), start=start,
+        starts=starts, stop_after=stop_after, as_prepared=as_prepared, where=where or "", min_images=min_images,
         max_resolution=str(max_resolution or ""), seed=seed,
         mask_radius=MASK if mask_radius is None else mask_radius, max_shift=0.3 if max_shift is None else max_shift,
         leave_out=leave_out, over=over, invert=invert, centre=centre, weigh_ctf=weigh_ctf, amplitude_contrast=amplitude_contrast,

@@ -101,8 +101,8 @@ def summarise(
         row["symmetry"] = _symmetry_of(row, poses, started)
         row["verdict"], row["why"] = judged(found)
         row["evidence"] = found.as_dict()
-    shown = s.shown()
     symmetry = started.symmetry if started else Symmetry(s.symmetry, s.symmetry)
+    shown = s.shown() | {"symmetry": symmetry.asked}
     document = {
         "schema": 1, "version": __version__, "input": shown["images"], "images": s.count, "box": s.box,
         "symmetry": symmetry.as_dict(), "pixel_size": s.pixel_size, "seed": s.seed,
