@@ -158,7 +158,9 @@ def _found_again(
             at = int(np.argmax(jaccard))
             if jaccard[at] < LOOKED_AT:
                 continue
-            m = match(taken[at], mine, poses[:, others[at]], poses[:, c], groups(c))
+            m = match(taken[at], mine, poses[:, others[at]], poses[:, c])
+            if m.jaccard >= JACCARD and m.posed < POSED and groups(c) is not None:  # mates by symmetry are the same pose
+                m = match(taken[at], mine, poses[:, others[at]], poses[:, c], groups(c))
             nearest[j] = max(nearest[j], m, key=lambda x: (x.jaccard * x.posed, x.jaccard))
             if m.jaccard >= JACCARD and m.posed >= POSED:
                 stands[j] = others[at]

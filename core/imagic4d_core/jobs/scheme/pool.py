@@ -24,9 +24,10 @@ from imagic4d_core.io.writer import check_output, half_names
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.scheme.angrec.reconstitute import reconstitute
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary
-from imagic4d_core.jobs.scheme.axes import AUTO, Symmetry, find_axes, look, own_group
+from imagic4d_core.jobs.scheme.axes import AUTO, Symmetry, find_axes, look, seen, unasked
 from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.pixels.symmetry import symmetrised
+from imagic4d_core.pointgroup.find import FoundSymmetry
 from imagic4d_core.units import Frequency
 
 #: Frequencies at which 3Ds of runs are compared, and to which they are made, Fourier pixels.
@@ -110,7 +111,7 @@ class Pool:
     folder: Path
     options: PoolOptions
     runs: list[Columns] = field(default_factory=list)
-    _groups: dict[int, NDArray[np.float64] | None] = field(default_factory=dict)
+    _found: dict[int, FoundSymmetry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         with open_stack(self.images) as stack:
@@ -182,7 +183,8 @@ class Pool:
         """Look for the symmetry of the 3Ds kept; poses of all images, on the axes where there are some."""
         poses = self.poses(decision)
         if self.options.symmetry == "C1":
-            return Symmetry("C1", "C1"), poses
+            noticed = [self._found.get(c) for c in decision.columns]
+            return Symmetry("C1", "C1", tuple(unasked(j, f) for j, f in enumerate(noticed, 1) if f and f.group != "C1")), poses
         names = [str(self.folder / f"axes{end}.hed") for end in ("v", "lo", "h")]
 
         def map_of(images: str, group: str) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -211,12 +213,11 @@ class Pool:
         run, k = self.place(column)
         if run.symmetry != "C1":
             return rotations(run.symmetry)
-        if self.options.symmetry == "C1":
-            return None
-        if column not in self._groups:
-            found = look(_volume(run.volumes, k), self.options.symmetry)
-            self._groups[column] = own_group(found, rotations(found.group))
-        return self._groups[column]
+        if column not in self._found:
+            # also where no symmetry is asked for: poses of a symmetric 3D are the same but for its operations
+            self._found[column] = look(_volume(run.volumes, k), self.options.symmetry)
+        found = self._found[column]
+        return None if found.group == "C1" else seen(0, found, "").mates
 
     def run_of(self) -> NDArray[np.int64]:
         """Index of the run of each column."""
@@ -265,8 +266,8 @@ class Pool:
             for j in range(context.comm.rank, len(decision.kept), context.comm.size):
                 run, k = self.place(decision.columns[j])
                 volume = _volume(run.volumes, k)
-                if symmetry.axes and symmetry.axes[j].group != "C1":
-                    volume = symmetrised(symmetry.axes[j].laid(volume), symmetry.axes[j].group)
+                if symmetry.axes and symmetry.axes[j].laid:
+                    volume = symmetrised(symmetry.axes[j].lay(volume), symmetry.axes[j].group)
                 words = Poses.blank(n)
                 words.ref3d[:], words.nimg3d[:] = j + 1, decision.kept[j].images
                 writer.write_volumes(j, volume[None])

@@ -16,7 +16,7 @@ from imagic4d_core.geometry.symmetry import order, rotations
 from imagic4d_core.io.atomic import atomic_write_json
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import half_names
-from imagic4d_core.jobs.scheme.axes import Symmetry
+from imagic4d_core.jobs.scheme.axes import Axes, Symmetry
 from imagic4d_core.jobs.scheme.chance import Chance
 from imagic4d_core.jobs.scheme.plan import Settings
 from imagic4d_core.jobs.scheme.starts import Started
@@ -96,9 +96,11 @@ def summarise(
     same = duplicates(folder, poses, [np.asarray(c["fsc"]) for c in curves])
     for row in rows:
         row["duplicate_of"] = same.get(row["number"])
+    for row in rows:
+        axes = _axes_of(row["number"], poses, started)
+        row["symmetry"] = None if axes is None else asdict(axes)
     evidence = _evidence(s, poses, started, verdict, rows)
     for row, found in zip(rows, evidence, strict=True):
-        row["symmetry"] = _symmetry_of(row, poses, started)
         row["verdict"], row["why"] = judged(found)
         row["evidence"] = found.as_dict()
     symmetry = started.symmetry if started else Symmetry(s.symmetry, s.symmetry)
@@ -133,12 +135,13 @@ def _removals(started: Started | None) -> list[dict[str, Any]]:
     return out
 
 
-def _symmetry_of(row: dict[str, Any], poses: Poses, started: Started | None) -> dict[str, Any] | None:
+def _axes_of(number: int, poses: Poses, started: Started | None) -> Axes | None:
     """What was found of the symmetry of the 3D of the pool that this one was polished from; None where nothing was looked for."""
-    if started is None or not started.symmetry.axes:
+    if started is None:
         return None
-    before = started.poses.ref3d[poses.ref3d == row["number"]]
-    return asdict(started.symmetry.axes[int(np.bincount(before[before > 0], minlength=1).argmax()) - 1])
+    before = started.poses.ref3d[poses.ref3d == number]
+    origin = int(np.bincount(before[before > 0], minlength=1).argmax())
+    return next((a for a in started.symmetry.axes if a.number == origin), None)
 
 
 def _evidence(
@@ -146,9 +149,10 @@ def _evidence(
 ) -> list[Evidence]:
     """What speaks for each 3D, and against it."""
     runs = len(started.pool.runs) if started else 1
-    group = rotations(s.symmetry)
     out = []
     for row in rows:
+        axes = _axes_of(row["number"], poses, started)
+        group = rotations(s.symmetry) if axes is None else axes.mates
         again, kept = 0, 0.0
         jaccard, posed = 0.0, 0.0
         if started is not None:
