@@ -15,12 +15,14 @@ import numpy as np
 
 from imagic4d_core.competition.deciding import Decision
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.atomic import atomic_write_text
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs import runfolder
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.files.selecting import fulfil
 from imagic4d_core.jobs.runfolder import Iteration
+from imagic4d_core.jobs.scheme.axes import Symmetry
 from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan
 from imagic4d_core.jobs.scheme.pool import Pool, PoolOptions
 from imagic4d_core.scores import adjusted_rand_index
@@ -32,6 +34,8 @@ EACH, MOST, ROUNDS = 2, 8, 7
 SAME, QUIET, QUIET_FEWER = 0.97, 1, 2
 #: A 3D is solved again as so many.
 PARTS = 2
+#: The point group that all 3Ds have, for scripts.
+IMPOSED = "work/pool.symmetry"
 
 Entry = Callable[[Iteration, list[Any], list[dict[str, Any]]], dict[str, Any]]
 
@@ -46,10 +50,12 @@ class Task:
 
 @dataclass
 class Started:
-    """What came of the starts: the pool, those kept of it, and how each round went."""
+    """What came of the starts: the pool, those kept of it, their symmetry, the poses of all images, and how each round went."""
 
     pool: Pool
     decision: Decision
+    symmetry: Symmetry
+    poses: Poses
     rounds: list[dict[str, Any]]
 
 
@@ -62,7 +68,7 @@ def start_tasks(s: Settings, number: int, done: int) -> list[Task]:
     """The starts of a round (from 1), of which there were so many: a given number all at once."""
     return [
         Task(f"{number}-start{i + 1}", replace(s, images="", as_prepared=True, seed=(s.seed * 7919 + i + 1) % (1 << 31), starts=1,
-                                               stop_after="anneal"))
+                                               stop_after="anneal", symmetry="C1"))
         for i in range(done, s.starts or min(MOST, done + EACH))
     ]  # fmt: skip
 
@@ -77,7 +83,7 @@ def again_tasks(s: Settings, number: int, decision: Decision) -> list[Task]:
         out.append(
             Task(f"{number}-again{j + 1}", replace(
                 s, images="", as_prepared=True, where=f"REF3D == {j + 1}", volumes=PARTS, count=kept.images, seed=seed, starts=1,
-                stop_after="anneal",
+                stop_after="anneal", symmetry="C1",
             ))
         )  # fmt: skip
     return out
@@ -130,7 +136,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context)
         before, decision = decision, pool.decide(s.volumes or None)
         images = str(folder / "work" / f"pool{number}.hed")
-        pool.write_images(decision, images, context)
+        pool.write_images(pool.poses(decision), images, context)
         rounds.append({
             "round": number, "runs": [t.name for t in tasks], "candidates": len(pool.run_of()), "score": round(decision.score, 6),
             "kept": pool.describe(decision),
@@ -141,8 +147,11 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         if not decision.agreed and done >= (s.starts or MOST) and quiet:
             break
     assert decision is not None
-    pool.write_images(decision, str(folder / "work/i000a.hed"), context)
-    return Started(pool, decision, rounds)
+    symmetry, poses = pool.find_axes(decision, context)
+    pool.write_images(poses, str(folder / "work/i000a.hed"), context)
+    if context.comm.rank == 0:
+        atomic_write_text(folder / IMPOSED, f"{symmetry.group}\n", overwrite=True)
+    return Started(pool, decision, symmetry, poses, rounds)
 
 
 def _same(a: Decision, b: Decision) -> bool:
