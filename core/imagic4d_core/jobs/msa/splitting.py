@@ -19,7 +19,7 @@ RADIUS = 0.75
 def split_images(
     src: str | os.PathLike, poses: Poses | None = None, members: NDArray[np.bool_] | None = None, *,
     components: int | None = None, states: int = 6, mask_radius: float | None = None, r_max: int | None = None,
-    contrast: float | None = None, seed: int = 0, threads: int = 1,
+    contrast: float | None = None, glance: bool = False, seed: int = 0, threads: int = 1,
 ) -> tuple[Split, NDArray[np.int64]]:  # fmt: skip
     """Coordinates and classes of the images of one 3D, with their stability.
 
@@ -41,6 +41,8 @@ def split_images(
         Band limit, Fourier pixels; None: where the components show best.
     contrast : float, optional
         Amplitude contrast, where the CTF in the headers counts.
+    glance : bool
+        See `eigenvolumes.splitting.SplitOptions`.
     seed, threads : int
 
     Returns
@@ -64,5 +66,5 @@ def split_images(
             raise UsageError(f"{stack.path}: {int(use.sum())} images are too few to find differences among them; 50 at least")
         limit = r_max or bands_for(stack.lines, radius, (stack.lines - 1) // 2)[-1]
         views = load_views(stack, found, limit, contrast=contrast, which=use, threads=threads)
-    options = SplitOptions(components, radius, r_max, states=states, seed=seed)
+    options = SplitOptions(components, radius, r_max, states=states, seed=seed, glance=glance)
     return split_views(views, options, threads=threads), views.number

@@ -2,7 +2,8 @@
 
 In rounds: two starts; then every 3D kept as two from its images alone, which repairs wrong 3Ds and takes mixtures apart, and two
 more starts as long as not every 3D was found by another run (in the second round also where fewer are kept than were asked for).
-It ends when every 3D was found by another run and a round changed nothing. What a run does depends on the results of the rounds
+When every 3D was found by another run and a round changed nothing, 3Ds are looked at for states too small or too rare for all
+this (`apart`), if there may be more than are kept; it ends when there are none. What a run does depends on the results of the rounds
 before, and on nothing else: any number of ranks gives the same bytes.
 """
 
@@ -21,6 +22,7 @@ from imagic4d_core.jobs import runfolder
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.files.selecting import fulfil
 from imagic4d_core.jobs.runfolder import Iteration
+from imagic4d_core.jobs.scheme.apart import Apart
 from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan
 from imagic4d_core.jobs.scheme.pool import Pool, PoolOptions
 from imagic4d_core.scores import adjusted_rand_index
@@ -115,6 +117,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     images = str(folder / "work/prepared.hed")
     rounds: list[dict[str, Any]] = []
     decision: Decision | None = None
+    apart = Apart(pool, folder / "work", s.seed)
     done = quiet = 0
     for number in range(1, ROUNDS + 1):
         tasks = [] if decision is None else again_tasks(s, number, decision)
@@ -131,18 +134,42 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         before, decision = decision, pool.decide(s.volumes or None)
         images = str(folder / "work" / f"pool{number}.hed")
         pool.write_images(decision, images, context)
-        rounds.append({
-            "round": number, "runs": [t.name for t in tasks], "candidates": len(pool.run_of()), "score": round(decision.score, 6),
-            "kept": pool.describe(decision),
-        })  # fmt: skip
+        rounds.append(_described(pool, decision, number, [t.name for t in tasks]))
         quiet = quiet + 1 if before is not None and _same(before, decision) else 0
-        if decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER):
-            break
-        if not decision.agreed and done >= (s.starts or MOST) and quiet:
-            break
+        agreed = decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER)
+        given_up = not decision.agreed and done >= (s.starts or MOST) and quiet
+        if agreed or given_up or number == ROUNDS:
+            told = _told_apart(s, apart, decision, number, context)
+            if told is None:
+                break
+            decision, names = told
+            quiet = 0
+            pool.write_images(decision, images, context)
+            rounds.append(_described(pool, decision, number, names))
     assert decision is not None
     pool.write_images(decision, str(folder / "work/i000a.hed"), context)
     return Started(pool, decision, rounds)
+
+
+def _described(pool: Pool, decision: Decision, number: int, runs: list[str]) -> dict[str, Any]:
+    """A round, for the summary."""
+    return {
+        "round": number, "runs": runs, "candidates": len(pool.run_of()), "score": round(decision.score, 6),
+        "kept": pool.describe(decision),
+    }  # fmt: skip
+
+
+def _told_apart(
+    s: Settings, apart: Apart, decision: Decision, number: int, context: Context
+) -> tuple[Decision, list[str]] | None:  # fmt: skip
+    """The choice with what MSA tells apart, and the names of these runs; None where it is as before, or there is no room."""
+    if s.symmetry != "C1" or (s.volumes and len(decision.kept) >= s.volumes):
+        return None
+    names = apart.look(decision, number, context)
+    if not names:
+        return None
+    new = apart.pool.decide(s.volumes or None)
+    return None if _same(decision, new) else (new, names)
 
 
 def _same(a: Decision, b: Decision) -> bool:
