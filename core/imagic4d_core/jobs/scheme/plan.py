@@ -229,7 +229,7 @@ def finish(s: Settings, last: str) -> list[Step]:
     """The last steps: results beside the original densities, and everything that is looked at."""
     final = ReconStep(
         src=f"work/{last}.hed", dst="volumes.hed", hamming=0.99, halves="halves.hed", reprojections="reprojections.hed",
-        seed=seed_of(s, 0), images_out="work/final.hed", **s.common,
+        seed=seed_of(s, 0), images_out="work/final.hed", membership="states" if s.start == "random" else None, **s.common,
     )  # fmt: skip
     return [final, TakeoverStep(src=s.images, poses_from="work/final.hed", dst="images.hed")]
 

@@ -171,7 +171,7 @@ def _run(s: Settings, folder: Path, context: Context, pictures: bool) -> Refined
         with relaxed():
             started = run_starts(s, folder, context, entry)
     if started is not None and s.stop_after:
-        started.pool.write_images(started.decision, str(folder / "work/final.hed"), context)
+        started.apart.write_images(started.decision, str(folder / "work/final.hed"), context)
         for step in finish_start(s):
             step.run(folder, **context.parallel)
         return Refined(str(folder), comm.bcast(describe_start(s, folder, started) if comm.rank == 0 else None))

@@ -48,11 +48,16 @@ class Task:
 
 @dataclass
 class Started:
-    """What came of the starts: the pool, those kept of it, and how each round went."""
+    """What came of the starts: the pool and what MSA told apart in it, those kept of it, and how each round went."""
 
-    pool: Pool
+    apart: Apart
     decision: Decision
     rounds: list[dict[str, Any]]
+
+    @property
+    def pool(self) -> Pool:
+        """The pool."""
+        return self.apart.pool
 
 
 def pool_options(s: Settings) -> PoolOptions:
@@ -133,7 +138,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context)
         before, decision = decision, pool.decide(s.volumes or None)
         images = str(folder / "work" / f"pool{number}.hed")
-        pool.write_images(decision, images, context)
+        apart.write_images(apart.settled(decision), images, context)
         rounds.append(_described(pool, decision, number, [t.name for t in tasks]))
         quiet = quiet + 1 if before is not None and _same(before, decision) else 0
         agreed = decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER)
@@ -144,11 +149,12 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
                 break
             decision, names = told
             quiet = 0
-            pool.write_images(decision, images, context)
+            apart.write_images(apart.settled(decision), images, context)
             rounds.append(_described(pool, decision, number, names))
     assert decision is not None
-    pool.write_images(decision, str(folder / "work/i000a.hed"), context)
-    return Started(pool, decision, rounds)
+    decision = apart.settled(decision)
+    apart.write_images(decision, str(folder / "work/i000a.hed"), context, together=True)
+    return Started(apart, decision, rounds)
 
 
 def _described(pool: Pool, decision: Decision, number: int, runs: list[str]) -> dict[str, Any]:
