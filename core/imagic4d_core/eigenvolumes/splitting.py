@@ -25,6 +25,8 @@ WORTH = 1.1
 FIRST, MOST = 4, 16
 #: Band limits that must show something where only a glance is taken.
 GLANCED = 2
+#: Fewest images of a class, and least share that it has in common with its like of another random start and of either half.
+LEAST_CLASS, STABLE = 12, 0.7
 #: Width of the soft edge of a sphere, fraction of the radius.
 EDGE = 0.17
 
@@ -133,7 +135,22 @@ class Split:
     states: Classes | None
     cuts: dict[int, Classes]
 
-    def candidates(self, least: float = 0.7) -> list[NDArray[np.bool_]]:
+    def told(self, least: float = STABLE, few: int = LEAST_CLASS) -> NDArray[np.int32]:
+        """Numbers of the states that are stable and of some images, from 1, by all images and crossed: shape (2, n).
+
+        0 where an image is in none of them, and for all where fewer than two are left.
+        """
+        out = np.zeros((2, len(self.coordinates)), np.int32)
+        if self.states is None or self.states.crossed is None:
+            return out
+        good = np.flatnonzero((self.states.stability >= least) & (self.states.sizes >= few))
+        if len(good) > 1:
+            name = np.zeros(len(self.states.stability) + 1, np.int32)  # the last one: class -1
+            name[good] = np.arange(1, len(good) + 1)
+            out[0], out[1] = name[self.states.labels], name[self.states.crossed]
+        return out
+
+    def candidates(self, least: float = STABLE) -> list[NDArray[np.bool_]]:
         """Members of the classes that are stable, from all divisions, without those that say the same (Jaccard above 0.8)."""
         out: list[NDArray[np.bool_]] = []
         for division in ([self.states] if self.states is not None else []) + list(self.cuts.values()):

@@ -26,8 +26,6 @@ from imagic4d_core.units import in_pixels
 
 #: Fewest images of a 3D that is looked at.
 LEAST = 100
-#: Fewest images of a class, and least share that it has in common with its like of another random start and of either half.
-LEAST_CLASS, STABLE = 12, 0.7
 #: A 3D that has this share of its images in common with one looked at before (Jaccard index) is not looked at again.
 KNOWN = 0.9
 #: A 3D kept stands for a class if it has this share of its images in common with it (Jaccard index).
@@ -208,15 +206,7 @@ class Apart:
             seed=(self.seed * 7919 + index) % (1 << 31), threads=thread_count(context.threads),
         )  # fmt: skip
         out = np.zeros((2, len(poses)), np.int32)
-        states = split.states
-        if states is None or states.crossed is None:
-            return out
-        good = np.flatnonzero((states.stability >= STABLE) & (states.sizes >= LEAST_CLASS))
-        if len(good) < 2:
-            return out
-        name = np.zeros(len(states.stability) + 1, np.int32)  # the last one: class -1
-        name[good] = np.arange(1, len(good) + 1)
-        out[:, number] = name[states.labels], name[states.crossed]
+        out[:, number] = split.told()
         return out
 
 

@@ -3,8 +3,8 @@
 In rounds: two starts; then every 3D kept as two from its images alone, which repairs wrong 3Ds and takes mixtures apart, and two
 more starts as long as not every 3D was found by another run (in the second round also where fewer are kept than were asked for).
 When every 3D was found by another run and a round changed nothing, 3Ds are looked at for states too small or too rare for all
-this (`apart`), if there may be more than are kept; it ends when there are none. What a run does depends on the results of the rounds
-before, and on nothing else: any number of ranks gives the same bytes.
+this (`apart`), if there may be more than are kept; it ends when there are none. What a run does depends on the results of the
+rounds before, and on nothing else: any number of ranks gives the same bytes.
 """
 
 from collections.abc import Callable
