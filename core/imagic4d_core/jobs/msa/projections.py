@@ -20,7 +20,7 @@ from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.jobs.images.masks import read_mask
 from imagic4d_core.jobs.msa.projection_views import load_views
 from imagic4d_core.jobs.msa.run import check_outputs
-from imagic4d_core.jobs.msa.splitting import RADIUS
+from imagic4d_core.jobs.msa.splitting import LEAST, RADIUS
 from imagic4d_core.msa import coordinates as heads
 from imagic4d_core.msa import model as files
 from imagic4d_core.msa.space import PROJECTION, Space
@@ -32,8 +32,6 @@ from imagic4d_core.units import Frequency, in_pixels
 
 #: Highest frequency of the volumes written where none is asked for: fraction of Nyquist, Fourier pixels.
 FRACTION, MOST = 0.65, 24
-#: Fewest images.
-LEAST = 50
 
 
 @dataclass
