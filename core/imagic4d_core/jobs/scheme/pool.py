@@ -69,6 +69,8 @@ class Columns:
     shift : ndarray, shape (n, k, 2), float64
     spectrum : ndarray
         Radial power that its 3Ds were given.
+    origin : int
+        Index of the run whose poses it has: its own, but for classes of another run's 3D.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Columns:
     matrix: NDArray[np.float64]
     shift: NDArray[np.float64]
     spectrum: NDArray[np.float64] | None
+    origin: int
 
 
 @dataclass
@@ -102,8 +105,16 @@ class Pool:
             self.box, self.pixel_size = stack.lines, stack.pixel_size
         self.active = self.headers["ACTIVE"] >= 0
 
-    def add(self, name: str, source: str, context: Context) -> None:
+    def add(self, name: str, source: str, context: Context, origin: int | None = None) -> None:
         """Score all images against the 3Ds of a run: images with poses and memberships, or a stack of volumes.
+
+        Parameters
+        ----------
+        name : str
+        source : path
+        context : Context
+        origin : int, optional
+            Index of the run whose poses these are: the two are no witnesses of each other.
 
         Raises
         ------
@@ -147,20 +158,24 @@ class Pool:
         )  # fmt: skip
         keep = self.active
         scores = Scores(found.score[keep], found.first[keep], found.second[keep])
-        self.runs.append(Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum))
+        of = len(self.runs) if origin is None else origin
+        self.runs.append(Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of))
+
+    def scores(self) -> Scores:
+        """Of all images in all 3Ds of all runs."""
+        return Scores(*(np.concatenate([getattr(c.scores, f) for c in self.runs], 1) for f in ("whole", "first", "second")))
 
     def decide(self, count: int | None) -> Decision:
         """Those of all runs that are kept: at most `count`, or as many as are needed."""
-        joined = Scores(*(np.concatenate([getattr(c.scores, f) for c in self.runs], 1) for f in ("whole", "first", "second")))
-        matrix = np.concatenate([c.matrix for c in self.runs], 1)
+        joined, matrix = self.scores(), np.concatenate([c.matrix for c in self.runs], 1)
         group = rotations(self.options.symmetry)
         if count is None:
             return decide_number(joined, matrix, self.run_of(), MOST, group)
         return decide(joined, matrix, self.run_of(), count, group)
 
     def run_of(self) -> NDArray[np.int64]:
-        """Index of the run of each column."""
-        return np.repeat(np.arange(len(self.runs)), [c.matrix.shape[1] for c in self.runs])
+        """Index of the run that gave each column its poses."""
+        return np.repeat([c.origin for c in self.runs], [c.matrix.shape[1] for c in self.runs])
 
     def place(self, column: int) -> tuple[Columns, int]:
         """Run of a column, and its number there, from 0."""
