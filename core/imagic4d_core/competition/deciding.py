@@ -48,6 +48,8 @@ class Kept:
         Other runs that have it, too: the same images in the same poses.
     best : Match
         With the most similar 3D of another run.
+    nearest : int
+        Its column; -1: there is none.
     """
 
     column: int
@@ -56,6 +58,7 @@ class Kept:
     error: float
     again: tuple[int, ...]
     best: Match
+    nearest: int = -1
 
 
 @dataclass
@@ -126,7 +129,7 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
         removed.append((chosen[gone[0]], gone[1]))
         chosen = choose(scores.whole, len(chosen) - 1)
     kept = [
-        Kept(c, int((membership == j).sum()), float(loss[j]), float(error[j]), again[j], best[j]) for j, c in enumerate(chosen)
+        Kept(c, int((membership == j).sum()), float(loss[j]), float(error[j]), again[j], *best[j]) for j, c in enumerate(chosen)
     ]
     crossed = scores.crossed(chosen)
     return Decision(kept, membership, float(crossed.mean()), float(crossed.std() / np.sqrt(len(crossed))), removed)
@@ -134,13 +137,15 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
 
 def _found_again(
     table: F64, poses: F64, run: NDArray[np.int64], chosen: list[int], membership: NDArray[np.int64], groups: Groups
-) -> tuple[list[tuple[int, ...]], list[Match]]:
+) -> tuple[list[tuple[int, ...]], list[tuple[Match, int]]]:
     """Other runs that have each chosen 3D: put in its place, one of theirs takes the same images in the same poses.
+
+    And the most similar 3D of any other run, with its column.
 
     A 3D that could stand for two of the chosen is a mixture of them, or from before they were divided: it speaks for neither.
     """
     again: list[list[int]] = [[] for _ in chosen]
-    nearest = [Match(0.0, 0.0) for _ in chosen]
+    nearest = [(Match(0.0, 0.0), -1) for _ in chosen]
     fits = _fitting(table[:, chosen].max(1), membership)
     rivals = []
     for j in range(len(chosen)):
@@ -161,7 +166,7 @@ def _found_again(
             m = match(taken[at], mine, poses[:, others[at]], poses[:, c])
             if m.jaccard >= JACCARD and m.posed < POSED and groups(c) is not None:  # mates by symmetry are the same pose
                 m = match(taken[at], mine, poses[:, others[at]], poses[:, c], groups(c))
-            nearest[j] = max(nearest[j], m, key=lambda x: (x.jaccard * x.posed, x.jaccard))
+            nearest[j] = max(nearest[j], (m, others[at]), key=lambda x: (x[0].jaccard * x[0].posed, x[0].jaccard))
             if m.jaccard >= JACCARD and m.posed >= POSED:
                 stands[j] = others[at]
         for j, other in stands.items():
@@ -199,6 +204,17 @@ def _superfluous(
             if same_poses(poses[both, chosen[i]], poses[both, chosen[j]], groups(chosen[j])) >= ALIKE:
                 return int(j), "it repeats another one: the same structure, and no other start divides the images like this"
     return None
+
+
+def others(decision: Decision, scores: Scores) -> Decision | None:
+    """The most similar 3Ds of other runs in place of those kept, as far as each has one of its own; None where one has not."""
+    columns = [k.nearest for k in decision.kept]
+    if -1 in columns or len(set(columns)) < len(columns):
+        return None
+    membership = scores.whole[:, columns].argmax(1)
+    sizes = np.bincount(membership, minlength=len(columns))
+    kept = [replace(k, column=c, images=int(n)) for k, c, n in zip(decision.kept, columns, sizes, strict=True)]
+    return None if sizes.min() == 0 else Decision(kept, membership, decision.score, decision.error)
 
 
 def without(decision: Decision, j: int, scores: Scores, why: str) -> Decision:

@@ -92,7 +92,7 @@ class Mixed:
             if comm.rank == 0:
                 replace_headers(pool.images, poses.into_headers(pool.headers.copy()), path, overwrite=True)
             comm.barrier()
-            pool.add(name, path, context, origin=int(pool.run_of()[decision.kept[j].column]))
+            pool.add(name, path, context, origin=[int(pool.run_of()[decision.kept[j].column])])
             names.append(name)
         return names
 

@@ -84,8 +84,8 @@ class Columns:
         Radial power that its 3Ds were given.
     symmetry : str
         Point group that its 3Ds were made with.
-    origin : int
-        Index of the run whose poses it has: its own, but for classes of another run's 3D.
+    origin : ndarray, shape (k,), int64
+        Index of the run whose poses each 3D has: its own, but for what was made of another run's.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Columns:
     matrix: NDArray[np.float64]
     shift: NDArray[np.float64]
     spectrum: NDArray[np.float64] | None
-    origin: int
+    origin: NDArray[np.int64]
     symmetry: str = "C1"
 
 
@@ -122,7 +122,7 @@ class Pool:
             self.box, self.pixel_size = stack.lines, stack.pixel_size
         self.active = self.headers["ACTIVE"] >= 0
 
-    def add(self, name: str, source: str, context: Context, symmetry: str = "C1", origin: int | None = None) -> None:
+    def add(self, name: str, source: str, context: Context, symmetry: str = "C1", origin: Sequence[int] = ()) -> None:
         """Score all images against the 3Ds of a run: images with poses and memberships, or a stack of volumes.
 
         Parameters
@@ -132,8 +132,9 @@ class Pool:
         context : Context
         symmetry : str
             Point group that the run was made with.
-        origin : int, optional
-            Index of the run whose poses these are: the two are no witnesses of each other.
+        origin : sequence of int
+            Index of the run whose poses these are, one for all 3Ds or one for each: the two are no witnesses of each other. By
+            default the run is one of its own. Where 3Ds got lost on the way, so that there are fewer, nothing is added.
 
         Raises
         ------
@@ -169,7 +170,10 @@ class Pool:
         summary, found = self._scored(posed, anchors, symmetry, context)
         keep = self.active
         scores = Scores(found.score[keep], found.first[keep], found.second[keep])
-        of = len(self.runs) if origin is None else origin
+        count = found.matrix.shape[1]
+        if len(origin) > 1 and len(origin) != count:
+            return
+        of = np.full(count, len(self.runs)) if not len(origin) else np.resize(np.asarray(origin, np.int64), count)
         self.runs.append(Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry))
 
     def _made(self, posed: str, volumes: str, anchors: str, symmetry: str, context: Context, halves: str | None = None) -> None:
@@ -236,7 +240,7 @@ class Pool:
 
     def run_of(self) -> NDArray[np.int64]:
         """Index of the run that gave each column its poses."""
-        return np.repeat([c.origin for c in self.runs], [c.matrix.shape[1] for c in self.runs])
+        return np.concatenate([c.origin for c in self.runs])
 
     def place(self, column: int) -> tuple[Columns, int]:
         """Run of a column, and its number there, from 0."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from imagic4d_core.competition.deciding import Decision, without
+from imagic4d_core.competition.deciding import Decision, others, without
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write_text
 from imagic4d_core.io.replacing import replace_headers
@@ -26,7 +26,7 @@ from imagic4d_core.jobs.runfolder import Iteration
 from imagic4d_core.jobs.scheme.apart import Apart
 from imagic4d_core.jobs.scheme.axes import Symmetry
 from imagic4d_core.jobs.scheme.mixed import Mixed
-from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan
+from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan, together_plan
 from imagic4d_core.jobs.scheme.pool import Pool, PoolOptions
 from imagic4d_core.scores import adjusted_rand_index
 
@@ -104,6 +104,28 @@ def again_tasks(s: Settings, number: int, decision: Decision) -> list[Task]:
     return out
 
 
+def together_tasks(s: Settings, number: int, pool: Pool, decision: Decision, context: Context) -> list[tuple[Task, list[int]]]:
+    """The 3Ds kept, and the most similar ones of other runs, each in competition with one another; and the runs they are from.
+
+    In a pool every 3D is as its own start left it. Poses and memberships that settle among those that belong together are better,
+    and so are the 3Ds; that two sets of different starts settle to the same is strong evidence.
+    """
+    out = []
+    for what, chosen in (("together", decision), ("others", others(decision, pool.scores()))):
+        if chosen is None:
+            continue
+        name = f"{number}-{what}"
+        images = str(pool.folder / f"{name}.hed")
+        pool.write_images(pool.poses(chosen), images, context)
+        seed = (s.seed * 7919 + 1000 * number + 900 + len(out)) % (1 << 31)
+        settings = replace(
+            s, images=images, as_prepared=True, start="header", volumes=len(chosen.kept), where="", seed=seed, starts=1,
+            stop_after="anneal", symmetry="C1", min_images=1,
+        )  # fmt: skip
+        out.append((Task(name, settings), [int(pool.run_of()[c]) for c in chosen.columns]))
+    return out
+
+
 def take_prepared(s: Settings, folder: Path, context: Context) -> None:
     """Prepared images for a run: densities linked, shifts kept, those that do not take part set inactive."""
     out = folder / "work" / "prepared.hed"
@@ -154,6 +176,12 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         names = [t.name for t in tasks]
         if not decision.agreed and (parted := mixed.divide(decision, number, context)):
             decision, names = pool.decide(s.volumes or None), names + parted
+        if not decision.agreed and number > 1:
+            settling = together_tasks(s, number, pool, decision, context)
+            _side_by_side([t for t, _ in settling], folder, context, entry)
+            for task, origin in settling:
+                pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context, origin=origin)
+            decision, names = pool.decide(s.volumes or None), names + [t.name for t, _ in settling]
         images = str(folder / "work" / f"pool{number}.hed")
         apart.write_images(apart.settled(decision), images, context)
         rounds.append(_described(pool, decision, number, names))
@@ -225,8 +253,8 @@ def anneal(s: Settings, folder: Path, context: Context, entry: Entry) -> list[di
     if not runfolder.read_journal(folder):
         take_prepared(s, folder, context)
     journal, _, _ = runfolder.loop(
-        start_plan(s), folder, entry=entry, keep=["prepared", "final"], total=s.annealing + 1, progress=context.progress,
-        **context.parallel,
+        start_plan(s) if s.start == "random" else together_plan(s), folder, entry=entry, keep=["prepared", "final"],
+        total=s.annealing + 1, progress=context.progress, **context.parallel,
     )  # fmt: skip
     if context.comm.rank == 0 and done.exists():
         runfolder.clean(folder, keep={"prepared", "final"})
