@@ -28,6 +28,8 @@ FITTING = 0.7
 LOOKED_AT = 0.3
 #: Two chosen 3Ds are one structure, in one pose or nearly: share of the images of both whose poses agree.
 ALIKE = 0.7
+#: A 3D could stand for two: least share of the images of both that it takes, and of either's that have the same poses there.
+COVERS, SHARED = 0.8, 0.6
 #: A 3D is needed if the cross-validated score falls by so many standard errors without it.
 SURE = 3.0
 
@@ -120,19 +122,24 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
     removed: list[tuple[int, str]] = []
     chosen = choose(scores.whole, count)
     while True:
-        membership = scores.whole[:, chosen].argmax(1)
-        again, best = _found_again(scores.whole, poses, run, chosen, membership, groups)
-        loss, error = losses(scores, chosen)
-        gone = _superfluous(poses, chosen, membership, again, loss, error, groups)
+        found = evaluate(scores, poses, run, chosen, groups)
+        gone = _superfluous(poses, found, groups)
         if gone is None:
-            break
+            return replace(found, removed=removed)
         removed.append((chosen[gone[0]], gone[1]))
         chosen = choose(scores.whole, len(chosen) - 1)
+
+
+def evaluate(scores: Scores, poses: F64, run: NDArray[np.int64], chosen: list[int], groups: Groups = no_symmetry) -> Decision:
+    """What speaks for these 3Ds; parameters as of `decide`."""
+    membership = scores.whole[:, chosen].argmax(1)
+    again, best = _found_again(scores.whole, poses, run, chosen, membership, groups)
+    loss, error = losses(scores, chosen)
     kept = [
         Kept(c, int((membership == j).sum()), float(loss[j]), float(error[j]), again[j], *best[j]) for j, c in enumerate(chosen)
     ]
     crossed = scores.crossed(chosen)
-    return Decision(kept, membership, float(crossed.mean()), float(crossed.std() / np.sqrt(len(crossed))), removed)
+    return Decision(kept, membership, float(crossed.mean()), float(crossed.std() / np.sqrt(len(crossed))))
 
 
 def _found_again(
@@ -185,25 +192,67 @@ def _fitting(score: F64, membership: NDArray[np.int64]) -> NDArray[np.bool_]:
     return out
 
 
-def _superfluous(
-    poses: F64, chosen: list[int], membership: NDArray[np.int64], again: list[tuple[int, ...]], loss: F64, error: F64,
-    groups: Groups,
-) -> tuple[int, str] | None:  # fmt: skip
+def _superfluous(poses: F64, found: Decision, groups: Groups) -> tuple[int, str] | None:
     """The chosen 3D that goes first, and why; None if all stay."""
-    if len(chosen) < 2:
+    kept, membership = found.kept, found.membership
+    if len(kept) < 2:
         return None
-    order = np.argsort(loss, kind="stable")
+    order = sorted(range(len(kept)), key=lambda j: kept[j].loss)
     for j in order:
-        if loss[j] <= SURE * error[j]:
-            return int(j), f"the score changes by {-loss[j]:+.5f} without it, standard error {error[j]:.5f}"
+        if kept[j].loss <= SURE * kept[j].error:
+            return j, f"the score changes by {-kept[j].loss:+.5f} without it, standard error {kept[j].error:.5f}"
     for j in order:
-        for i in range(len(chosen)):
-            if i == j or (again[i] and again[j]):
+        for i in range(len(kept)):
+            if i == j or (kept[i].again and kept[j].again):
                 continue
             both = (membership == i) | (membership == j)
-            if same_poses(poses[both, chosen[i]], poses[both, chosen[j]], groups(chosen[j])) >= ALIKE:
-                return int(j), "it repeats another one: the same structure, and no other start divides the images like this"
+            a, b = kept[i].column, kept[j].column
+            if same_poses(poses[both, a], poses[both, b], groups(a)) >= ALIKE:
+                return j, "it repeats another one: the same structure, and no other start divides the images like this"
     return None
+
+
+def for_both(scores: Scores, poses: F64, found: Decision, groups: Groups = no_symmetry) -> list[tuple[int, int, int]]:
+    """Pairs of 3Ds kept that one 3D could stand for: it takes the images of both, each in the poses that they have there.
+
+    Parameters
+    ----------
+    scores, poses, groups
+        As of `decide`.
+    found : Decision
+
+    Returns
+    -------
+    list of (i, j, column)
+        Indices into `found.kept`, of which j's images like i second best or the other way round, and the 3D (one of the two, or
+        any) that fits their images best.
+    """
+    table, chosen = scores.whole, found.columns
+    if len(chosen) < 2:
+        return []
+    second = np.argsort(-table[:, chosen], axis=1, kind="stable")[:, 1]
+    pairs = set()
+    for j in range(len(chosen)):
+        mine = found.membership == j
+        i = int(np.bincount(second[mine], minlength=len(chosen)).argmax()) if mine.any() else j
+        if i != j:
+            pairs.add((min(i, j), max(i, j)))
+    out = []
+    for i, j in sorted(pairs):
+        rest = [c for k, c in enumerate(chosen) if k not in (i, j)]
+        rival = table[:, rest].max(1) if rest else np.full(len(table), -np.inf)
+        sets = [found.membership == i, found.membership == j]
+        both = sets[0] | sets[1]
+        able = [
+            m for m in range(table.shape[1])
+            if m not in rest and (table[both, m] > rival[both]).mean() >= COVERS and all(
+                same_poses(poses[mine, m], poses[mine, c], groups(c)) >= SHARED
+                for mine, c in zip(sets, (chosen[i], chosen[j]), strict=True) if m != c
+            )
+        ]  # fmt: skip
+        if able:
+            out.append((i, j, max(able, key=lambda m: (table[both, m].mean(), -m))))
+    return out
 
 
 def others(decision: Decision, scores: Scores) -> Decision | None:
@@ -215,22 +264,6 @@ def others(decision: Decision, scores: Scores) -> Decision | None:
     sizes = np.bincount(membership, minlength=len(columns))
     kept = [replace(k, column=c, images=int(n)) for k, c, n in zip(decision.kept, columns, sizes, strict=True)]
     return None if sizes.min() == 0 else Decision(kept, membership, decision.score, decision.error)
-
-
-def without(decision: Decision, j: int, scores: Scores, why: str) -> Decision:
-    """The same 3Ds but one; its images go to the others."""
-    kept = [k for i, k in enumerate(decision.kept) if i != j]
-    columns = [k.column for k in kept]
-    membership = scores.whole[:, columns].argmax(1)
-    loss, error = losses(scores, columns)
-    kept = [
-        replace(k, images=int((membership == i).sum()), loss=float(loss[i]), error=float(error[i])) for i, k in enumerate(kept)
-    ]
-    crossed = scores.crossed(columns)
-    return Decision(
-        kept, membership, float(crossed.mean()), float(crossed.std() / np.sqrt(len(crossed))),
-        [*decision.removed, (decision.kept[j].column, why)], decision.by_number,
-    )  # fmt: skip
 
 
 def decide_number(scores: Scores, poses: F64, run: NDArray[np.int64], most: int, groups: Groups = no_symmetry) -> Decision:

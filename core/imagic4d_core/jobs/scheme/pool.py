@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.angrec.assign import Candidates
 from imagic4d_core.competition.choice import Scores
-from imagic4d_core.competition.deciding import Decision, decide, decide_number
+from imagic4d_core.competition.deciding import Decision, decide, decide_number, evaluate, for_both
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import rotations
@@ -222,10 +222,20 @@ class Pool:
 
     def decide(self, count: int | None) -> Decision:
         """Those of all runs that are kept: at most `count`, or as many as are needed."""
-        joined, matrix = self.scores(), np.concatenate([c.matrix for c in self.runs], 1)
-        if count is None:
-            return decide_number(joined, matrix, self.run_of(), MOST, self.group_of)
-        return decide(joined, matrix, self.run_of(), count, self.group_of)
+        given = self.scores(), self.matrices(), self.run_of()
+        return decide_number(*given, MOST, self.group_of) if count is None else decide(*given, count, self.group_of)
+
+    def evaluate(self, columns: list[int]) -> Decision:
+        """What speaks for these 3Ds."""
+        return evaluate(self.scores(), self.matrices(), self.run_of(), columns, self.group_of)
+
+    def for_both(self, decision: Decision) -> list[tuple[int, int, int]]:
+        """Pairs of 3Ds kept that one 3D of the pool could stand for."""
+        return for_both(self.scores(), self.matrices(), decision, self.group_of)
+
+    def matrices(self) -> NDArray[np.float64]:
+        """Poses of all images in all 3Ds of all runs, (n, m, 3, 3)."""
+        return np.concatenate([c.matrix for c in self.runs], 1)
 
     def group_of(self, column: int) -> NDArray[np.float64] | None:
         """Rotations (g, 3, 3) that leave the 3D of a column as it is, in its own frame; None: none are known."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from imagic4d_core.competition.deciding import Decision, others, without
+from imagic4d_core.competition.deciding import SURE, Decision, others
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write_text
 from imagic4d_core.io.replacing import replace_headers
@@ -104,26 +104,19 @@ def again_tasks(s: Settings, number: int, decision: Decision) -> list[Task]:
     return out
 
 
-def together_tasks(s: Settings, number: int, pool: Pool, decision: Decision, context: Context) -> list[tuple[Task, list[int]]]:
-    """The 3Ds kept, and the most similar ones of other runs, each in competition with one another; and the runs they are from.
+def together_task(s: Settings, name: str, seed: int, pool: Pool, decision: Decision, context: Context) -> tuple[Task, list[int]]:
+    """3Ds of the pool in competition with one another, and the runs they are from.
 
     In a pool every 3D is as its own start left it. Poses and memberships that settle among those that belong together are better,
-    and so are the 3Ds; that two sets of different starts settle to the same is strong evidence.
+    and so are the 3Ds.
     """
-    out = []
-    for what, chosen in (("together", decision), ("others", others(decision, pool.scores()))):
-        if chosen is None:
-            continue
-        name = f"{number}-{what}"
-        images = str(pool.folder / f"{name}.hed")
-        pool.write_images(pool.poses(chosen), images, context)
-        seed = (s.seed * 7919 + 1000 * number + 900 + len(out)) % (1 << 31)
-        settings = replace(
-            s, images=images, as_prepared=True, start="header", volumes=len(chosen.kept), where="", seed=seed, starts=1,
-            stop_after="anneal", symmetry="C1", min_images=1,
-        )  # fmt: skip
-        out.append((Task(name, settings), [int(pool.run_of()[c]) for c in chosen.columns]))
-    return out
+    images = str(pool.folder / f"{name}.hed")
+    pool.write_images(pool.poses(decision), images, context)
+    settings = replace(
+        s, images=images, as_prepared=True, start="header", volumes=len(decision.kept), where="", seed=seed, starts=1,
+        stop_after="anneal", symmetry="C1", min_images=1,
+    )  # fmt: skip
+    return Task(name, settings), [int(pool.run_of()[c]) for c in decision.columns]
 
 
 def take_prepared(s: Settings, folder: Path, context: Context) -> None:
@@ -177,11 +170,13 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         if not decision.agreed and (parted := mixed.divide(decision, number, context)):
             decision, names = pool.decide(s.volumes or None), names + parted
         if not decision.agreed and number > 1:
-            settling = together_tasks(s, number, pool, decision, context)
-            _side_by_side([t for t, _ in settling], folder, context, entry)
-            for task, origin in settling:
-                pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context, origin=origin)
-            decision, names = pool.decide(s.volumes or None), names + [t.name for t, _ in settling]
+            # that two sets of different starts settle to the same is evidence as well
+            sets = {"together": decision, "others": others(decision, pool.scores())}
+            chosen = {f"{number}-{what}": found for what, found in sets.items() if found is not None}
+            seeds = {name: (s.seed * 7919 + 1000 * number + 900 + i) % (1 << 31) for i, name in enumerate(chosen)}
+            settling = [together_task(s, name, seeds[name], pool, found, context) for name, found in chosen.items()]
+            _settle(settling, pool, folder, context, entry)
+            decision, names = pool.decide(s.volumes or None), [*names, *chosen]
         images = str(folder / "work" / f"pool{number}.hed")
         apart.write_images(apart.settled(decision), images, context)
         rounds.append(_described(pool, decision, number, names))
@@ -197,8 +192,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             apart.write_images(apart.settled(decision), images, context)
             rounds.append(_described(pool, decision, number, names))
     assert decision is not None
-    while (j := mixed.repeats(decision, context)) is not None:
-        decision = without(decision, j, pool.scores(), "its images show no difference from those of another 3D")
+    decision = _without_repeats(s, decision, pool, folder, context, entry)
     decision = apart.settled(decision)
     symmetry, poses = pool.find_axes(decision, context)
     started = Started(apart, decision, symmetry, poses, rounds)
@@ -206,6 +200,39 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     if context.comm.rank == 0:
         atomic_write_text(folder / IMPOSED, f"{symmetry.group}\n", overwrite=True)
     return started
+
+
+def _settle(tasks: list[tuple[Task, list[int]]], pool: Pool, folder: Path, context: Context, entry: Entry) -> None:
+    """Run tasks of `together_task`; their 3Ds join the pool."""
+    _side_by_side([task for task, _ in tasks], folder, context, entry)
+    for task, origin in tasks:
+        pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context, origin=origin)
+
+
+def _without_repeats(
+    s: Settings, decision: Decision, pool: Pool, folder: Path, context: Context, entry: Entry
+) -> Decision:  # fmt: skip
+    """One 3D in place of any two that it could stand for, if, once settled, the images fit those left as well."""
+    tried: set[tuple[int, ...]] = set()
+    while True:
+        pairs = [(i, j, c) for i, j, c in pool.for_both(decision) if (decision.columns[i], decision.columns[j]) not in tried]
+        if not pairs:
+            return decision
+        i, j, column = pairs[0]
+        tried.add((decision.columns[i], decision.columns[j]))
+        fewer = pool.evaluate(sorted({c for k, c in enumerate(decision.columns) if k not in (i, j)} | {column}))
+        seed = (s.seed * 7919 + 9000 + len(tried)) % (1 << 31)
+        task, origin = together_task(s, f"9-fewer{len(tried)}", seed, pool, fewer, context)
+        first = len(pool.run_of())
+        _settle([(task, origin)], pool, folder, context, entry)
+        if len(pool.run_of()) - first < len(fewer.kept):
+            continue
+        fewer = pool.evaluate(list(range(first, len(pool.run_of()))))
+        loss = pool.scores().crossed(decision.columns) - pool.scores().crossed(fewer.columns)
+        if loss.mean() <= SURE * loss.std() / np.sqrt(len(loss)):
+            why = "one 3D in place of two explains the images as well"
+            gone = [(decision.columns[k], why) for k in (i, j) if decision.columns[k] != column]
+            decision = replace(fewer, removed=[*decision.removed, *gone], by_number=decision.by_number)
 
 
 def _described(pool: Pool, decision: Decision, number: int, runs: list[str]) -> dict[str, Any]:
