@@ -26,10 +26,10 @@ JACCARD, POSED = 0.85, 0.85
 FITTING = 0.7
 #: Jaccard index below which poses are not compared.
 LOOKED_AT = 0.3
-#: Two chosen 3Ds are one structure, in one pose or nearly: share of the images of both whose poses agree.
-ALIKE = 0.7
 #: A 3D could stand for two: least share of the images of both that it takes, and of either's that have the same poses there.
 COVERS, SHARED = 0.8, 0.6
+#: Two 3Ds that other runs found as well are surely two if one in their place loses so many standard errors of the score.
+CLEAR = 12.0
 #: A 3D is needed if the cross-validated score falls by so many standard errors without it.
 SURE = 3.0
 
@@ -116,14 +116,13 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
     Returns
     -------
     Decision
-        Of two 3Ds that see one structure in the same poses both stay only if other starts divided the images between them in the
-        same way: a division of copies does not repeat. Others stay if the score falls clearly without them.
+        3Ds stay if the score falls clearly without them. Two that are one structure may both stay: see `for_both`.
     """
     removed: list[tuple[int, str]] = []
     chosen = choose(scores.whole, count)
     while True:
         found = evaluate(scores, poses, run, chosen, groups)
-        gone = _superfluous(poses, found, groups)
+        gone = _superfluous(found)
         if gone is None:
             return replace(found, removed=removed)
         removed.append((chosen[gone[0]], gone[1]))
@@ -192,24 +191,15 @@ def _fitting(score: F64, membership: NDArray[np.int64]) -> NDArray[np.bool_]:
     return out
 
 
-def _superfluous(poses: F64, found: Decision, groups: Groups) -> tuple[int, str] | None:
-    """The chosen 3D that goes first, and why; None if all stay."""
-    kept, membership = found.kept, found.membership
-    if len(kept) < 2:
+def _superfluous(found: Decision) -> tuple[int, str] | None:
+    """The chosen 3D without which the score falls least, and why it goes; None if all are needed."""
+    if len(found.kept) < 2:
         return None
-    order = sorted(range(len(kept)), key=lambda j: kept[j].loss)
-    for j in order:
-        if kept[j].loss <= SURE * kept[j].error:
-            return j, f"the score changes by {-kept[j].loss:+.5f} without it, standard error {kept[j].error:.5f}"
-    for j in order:
-        for i in range(len(kept)):
-            if i == j or (kept[i].again and kept[j].again):
-                continue
-            both = (membership == i) | (membership == j)
-            a, b = kept[i].column, kept[j].column
-            if same_poses(poses[both, a], poses[both, b], groups(a)) >= ALIKE:
-                return j, "it repeats another one: the same structure, and no other start divides the images like this"
-    return None
+    j = min(range(len(found.kept)), key=lambda j: found.kept[j].loss)
+    k = found.kept[j]
+    if k.loss > SURE * k.error:
+        return None
+    return j, f"the score changes by {-k.loss:+.5f} without it, standard error {k.error:.5f}"
 
 
 def for_both(scores: Scores, poses: F64, found: Decision, groups: Groups = no_symmetry) -> list[tuple[int, int, int]]:
@@ -250,8 +240,14 @@ def for_both(scores: Scores, poses: F64, found: Decision, groups: Groups = no_sy
                 for mine, c in zip(sets, (chosen[i], chosen[j]), strict=True) if m != c
             )
         ]  # fmt: skip
-        if able:
-            out.append((i, j, max(able, key=lambda m: (table[both, m].mean(), -m))))
+        if not able:
+            continue
+        m = max(able, key=lambda m: (table[both, m].mean(), -m))
+        if found.kept[i].again and found.kept[j].again:
+            loss = scores.crossed(chosen) - scores.crossed([*rest, m])
+            if loss.mean() > CLEAR * loss.std() / np.sqrt(len(loss)):
+                continue
+        out.append((i, j, m))
     return out
 
 

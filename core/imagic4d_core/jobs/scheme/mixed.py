@@ -24,7 +24,7 @@ from imagic4d_core.units import in_pixels
 
 #: Eigenvolumes of a look, and most classes.
 COMPONENTS, CLASSES = 2, 4
-#: A 3D that has this share of its images in common with one looked at before (Jaccard index) is not looked at again.
+#: Images that have this share in common with those looked at before in the same poses (Jaccard index) are not looked at again.
 KNOWN = 0.9
 
 Members = NDArray[np.bool_]
@@ -40,14 +40,14 @@ class Mixed:
     folder : Path
         For images with classes.
     seed : int
-    seen : list of ndarray of bool, shape (images,)
-        Images of the 3Ds that were looked at.
+    seen : list of (ndarray of bool, shape (images,), int)
+        Images that were looked at, and the column with their poses.
     """
 
     pool: Pool
     folder: Path
     seed: int
-    seen: list[Members] = field(default_factory=list)
+    seen: list[tuple[Members, int]] = field(default_factory=list)
 
     def divide(self, decision: Decision, number: int, context: Context) -> list[str]:
         """Look at the 3Ds kept that no other run found, each by itself and with the one that a 3D could stand for as well.
@@ -77,8 +77,9 @@ class Mixed:
                 sets.append((f"{number}-mixed{i + 1}and{j + 1}", column, self._members(both)))
         new: list[tuple[str, int, Members]] = []
         for name, column, members in sets:
-            if int(members.sum()) >= LEAST and all(_jaccard(members, old) < KNOWN for old in self.seen):
-                self.seen.append(members)
+            known = any(column == at and _jaccard(members, old) >= KNOWN for old, at in self.seen)
+            if int(members.sum()) >= LEAST and not known:
+                self.seen.append((members, column))
                 new.append((name, column, members))
         first = len(self.seen) - len(new)
         mine = {

@@ -40,7 +40,7 @@ MASK = 0.85
 AROUND, AROUND_TAKEN = 5.0, 0.25
 #: Most iterations of settling; iterations in which 3Ds chosen from a pool compete before they join it.
 SETTLE = 10
-TOGETHER = 5
+TOGETHER = 8
 #: Annealing starts with more 3Ds than wanted only if each gets so many images.
 FEWEST = 8
 #: 3Ds with which annealing starts where their number is to be found.

@@ -152,6 +152,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     rounds: list[dict[str, Any]] = []
     decision: Decision | None = None
     apart, mixed = Apart(pool, folder / "work", s.seed), Mixed(pool, folder / "work", s.seed)
+    tried: set[tuple[int, int]] = set()
     done = quiet = 0
     for number in range(1, ROUNDS + 1):
         tasks = [] if decision is None else again_tasks(s, number, decision)
@@ -177,6 +178,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             settling = [together_task(s, name, seeds[name], pool, found, context) for name, found in chosen.items()]
             _settle(settling, pool, folder, context, entry)
             decision, names = pool.decide(s.volumes or None), [*names, *chosen]
+        decision = _without_repeats(s, number, decision, tried, pool, folder, context, entry)
         images = str(folder / "work" / f"pool{number}.hed")
         apart.write_images(apart.settled(decision), images, context)
         rounds.append(_described(pool, decision, number, names))
@@ -192,7 +194,6 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             apart.write_images(apart.settled(decision), images, context)
             rounds.append(_described(pool, decision, number, names))
     assert decision is not None
-    decision = _without_repeats(s, decision, pool, folder, context, entry)
     decision = apart.settled(decision)
     symmetry, poses = pool.find_axes(decision, context)
     started = Started(apart, decision, symmetry, poses, rounds)
@@ -210,10 +211,10 @@ def _settle(tasks: list[tuple[Task, list[int]]], pool: Pool, folder: Path, conte
 
 
 def _without_repeats(
-    s: Settings, decision: Decision, pool: Pool, folder: Path, context: Context, entry: Entry
+    s: Settings, number: int, decision: Decision, tried: set[tuple[int, int]], pool: Pool, folder: Path, context: Context,
+    entry: Entry,
 ) -> Decision:  # fmt: skip
     """One 3D in place of any two that it could stand for, if, once settled, the images fit those left as well."""
-    tried: set[tuple[int, ...]] = set()
     while True:
         pairs = [(i, j, c) for i, j, c in pool.for_both(decision) if (decision.columns[i], decision.columns[j]) not in tried]
         if not pairs:
@@ -221,8 +222,8 @@ def _without_repeats(
         i, j, column = pairs[0]
         tried.add((decision.columns[i], decision.columns[j]))
         fewer = pool.evaluate(sorted({c for k, c in enumerate(decision.columns) if k not in (i, j)} | {column}))
-        seed = (s.seed * 7919 + 9000 + len(tried)) % (1 << 31)
-        task, origin = together_task(s, f"9-fewer{len(tried)}", seed, pool, fewer, context)
+        seed = (s.seed * 7919 + 1000 * number + 950 + len(tried)) % (1 << 31)
+        task, origin = together_task(s, f"{number}-fewer{len(tried)}", seed, pool, fewer, context)
         first = len(pool.run_of())
         _settle([(task, origin)], pool, folder, context, entry)
         if len(pool.run_of()) - first < len(fewer.kept):
