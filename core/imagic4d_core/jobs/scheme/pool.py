@@ -17,7 +17,7 @@ from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import rotations
 from imagic4d_core.io.atomic import atomic_write_text, scratch_folder
-from imagic4d_core.io.header import blank_headers
+from imagic4d_core.io.header import blank_headers, keep_made_of
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import create_stack, open_stack
 from imagic4d_core.io.writer import check_output, half_names
@@ -265,13 +265,17 @@ class Pool:
         ) as writer:
             for j in range(context.comm.rank, len(decision.kept), context.comm.size):
                 run, k = self.place(decision.columns[j])
+                with open_stack(run.volumes) as stack:
+                    record = stack.headers(k * n, k * n + 1)[0]
                 volume = _volume(run.volumes, k)
                 if symmetry.axes and symmetry.axes[j].laid:
                     volume = symmetrised(symmetry.axes[j].lay(volume), symmetry.axes[j].group)
                 words = Poses.blank(n)
                 words.ref3d[:], words.nimg3d[:] = j + 1, decision.kept[j].images
                 writer.write_volumes(j, volume[None])
-                writer.set_headers(j * n, words.into_headers(blank_headers(n, n, n, n, pixel_size=self.pixel_size)))
+                head = blank_headers(n, n, n, n, pixel_size=self.pixel_size)
+                keep_made_of(head, record["HISTORY"])
+                writer.set_headers(j * n, words.into_headers(head))
 
     def table_text(self, decision: Decision) -> str:
         """The table image x 3D as text with tabs: location, 3D kept, then the score in every 3D of every run."""

@@ -177,7 +177,7 @@ def _run(s: Settings, folder: Path, context: Context, pictures: bool) -> Refined
             started = run_starts(s, folder, context, entry)
         s = replace(s, symmetry=started.symmetry.group)  # what was asked for stands in started.symmetry
     if started is not None and s.stop_after:
-        started.pool.write_images(started.poses, str(folder / "work/final.hed"), context)
+        started.write_images(str(folder / "work/final.hed"), context)
         for step in finish_start(s):
             step.run(folder, **context.parallel)
         return Refined(str(folder), comm.bcast(describe_start(s, folder, started) if comm.rank == 0 else None))
