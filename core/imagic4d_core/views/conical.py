@@ -1,8 +1,8 @@
 """FSC inside cones: how much the agreement of two half maps depends on direction.
 
-The conical FSC takes the Fourier samples within 20 degrees of an axis (Tan et al., Nat. Methods 14, 2017, 793-796). The conical FSC
-area ratio, cFAR, is the smallest area under such a curve over the largest: 1 where all directions are alike; below 0.5 is commonly
-taken for a sign of preferred views.
+The conical FSC takes the Fourier samples within 20 degrees of an axis (Tan et al., Nat. Methods 14, 2017, 793-796). The conical
+FSC area ratio, cFAR, is the smallest area under such a curve over the largest: 1 where all directions are alike; below 0.5 is
+commonly taken for a sign of preferred views.
 """
 
 from dataclasses import dataclass
