@@ -53,7 +53,7 @@ def conical_fsc(a: NDArray, b: NDArray) -> Conical:
     Returns
     -------
     Conical
-        `cfar` is NaN where the maps agree nowhere.
+        `cfar` is NaN where the maps agree nowhere; curves are 0 in shells of which a cone holds no sample.
 
     Raises
     ------
@@ -81,7 +81,9 @@ def conical_fsc(a: NDArray, b: NDArray) -> Conical:
     last = FIRST + (int(below[0]) if len(below) else size // 2 - FIRST)
     axes = half_shell(AXES)
     curves = np.stack([curve(np.abs(where @ axis) > np.cos(np.deg2rad(OPENING))) for axis in axes])
-    area = np.clip(curves[:, FIRST:last], 0.0, 1.0).sum(1)
+    band = curves[:, FIRST:last]
+    # a cone may hold no sample of the lowest shells
+    area = np.clip(band, 0.0, 1.0).sum(1) / np.maximum((band != 0).sum(1), 1)
     worst, best = int(area.argmin()), int(area.argmax())
     ratio = float(area[worst] / area[best]) if area[best] > 0 else float("nan")
     return Conical(ratio, axes[worst], axes[best], curves)
