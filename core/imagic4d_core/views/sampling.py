@@ -3,8 +3,8 @@
 A projection fills the central section perpendicular to its view direction. The sampling of a point of a Fourier shell of radius
 R is the number of views d whose section, one Fourier pixel thick, holds it: ``|k . d| R < 1/2``. Its evenness is the sampling
 compensation factor, ``SCF = 1 / (<1/S> <S>)`` over the shell, the factor by which uneven sampling lowers the SSNR for a given
-number of images; points without a view count by SCF* (Baldwin & Lyumkis, Prog. Biophys. Mol. Biol. 150, 2020, 160-183; the form
-for unsampled points: Baldwin & Lyumkis, J. Struct. Biol. 213, 2021). Even views have 1, side views all around one axis
+number of images; points without a view count by SCF* (Baldwin & Lyumkis, Prog. Biophys. Mol. Biol. 150, 2020, 160-183, and 160,
+2021, 53-65). Even views have 1, side views all around one axis
 8/pi^2 = 0.81, top views nearly 0.
 """
 
