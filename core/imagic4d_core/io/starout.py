@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, OutputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.particles import Metadata, axis_to_standard, volts
-from imagic4d_core.io.star import ASSUMED, CLASS2D, FLAT3D, MEMBERS, OWN, for_gemmi, from_gemmi, read_document, read_particles
+from imagic4d_core.io.star import ASSUMED, CLASS2D, FLAT3D, MEMBERS, OWN, read_document, read_particles
+from imagic4d_core.io.startext import for_gemmi, from_gemmi
 
 #: Values that need no quotes, which many readers keep as part of a name.
 _PLAIN = re.compile(r"[^\s'\"]+")
