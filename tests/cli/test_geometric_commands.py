@@ -302,7 +302,8 @@ def test_maps_of_other_sampling_come_to_one(im4d, tmp_path):
     im4d("threed-append", tmp_path / "a8.mrc", tmp_path / "b8.mrc", tmp_path / "all.mrc")
     with open_stack(tmp_path / "all.mrc") as stack:
         assert stack.shape == (2, 12, 12, 12) and abs(stack.pixel_size - 8) < 1e-3
-    assert "blow-up with --pixel-size-out and --box" in im4d("threed-append", tmp_path / "a.mrc", tmp_path / "all.mrc", code=4).stderr
+    said = im4d("threed-append", tmp_path / "a.mrc", tmp_path / "all.mrc", code=4).stderr
+    assert "blow-up with --pixel-size-out and --box" in said
 
 
 def test_blow_up_refuses(im4d, images, tmp_path):

@@ -140,7 +140,7 @@ def test_plan(box, options, want):
 
 
 def test_an_exact_factor_is_met_everywhere():
-    for side in (7, 31, 64, 101, 125):
+    for side in (31, 64, 101, 125):
         for factor in (0.123, 0.3141, 0.5777, 1.2345, 2.71):
             z = plan((side, side), factor=factor, exact=True)
             assert abs(z.factor / factor - 1) < 1.0001e-4 or max(z.padded) <= max(2 * side, 128)
