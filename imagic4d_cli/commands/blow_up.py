@@ -17,7 +17,7 @@ _POSITIVE = types.Real(0, min_open=True)
 @opt.loc
 @opt.option("--factor", type=_POSITIVE, metavar="F", help="Magnification; below 1 makes {images} smaller.")
 @opt.box
-@opt.option("--pixel-size-out", type=_POSITIVE, metavar="A", help="Pixel size wanted, in ångström.")
+@opt.option("--pixel-size-out", type=types.PIXEL_SIZE, metavar="A", help="Pixel size wanted, in ångström.")
 @opt.pixel_size
 @opt.option("--method", type=_METHOD, default="fourier", help="Fourier crop and pad, interpolation, or binning (coarse).")
 @opt.fill
