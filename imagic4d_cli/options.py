@@ -131,7 +131,10 @@ plt_option = option(
 locations = option("--locations/--no-locations", default=None, help="Location numbers in the first column of the PLT file.")
 
 # geometry
-symmetry = option("--symmetry", type=types.SYMMETRY, default="C1", metavar="G", help="Point group: C1, C4, D2, T, O, I.")
+symmetry = option(
+    "--symmetry", type=types.SYMMETRY, default="C1", metavar="G",
+    help="Point group, axes as RELION's: C1, C4, D3, T, O, I; D3Y, TZ3, T222, I1 to I4 name other settings.",
+)  # fmt: skip
 symmetry_or_auto = option(
     "--symmetry", type=types.SYMMETRY_OR_AUTO, default="auto", metavar="G|auto", help="Point group to look for; auto: any."
 )
