@@ -128,6 +128,10 @@ plt_option = option(
         imagic={"MSA/CLASSIFICATION": "msa", "CLASSIFICATION": "msa", "INDEX/LABEL": "index", "LABEL": "index"},
     ), default="euler", help="Which words: of Euler angles, shifts, classes, 3Ds, or those of --word.",
 )  # fmt: skip
+memory = option(
+    "--memory", type=types.Real(0, min_open=True), metavar="GIB",
+    help="Memory of a rank for sums, in GiB: with less, images are read more often. Default: half the node's over its ranks.",
+)  # fmt: skip
 locations = option("--locations/--no-locations", default=None, help="Location numbers in the first column of the PLT file.")
 
 # geometry

@@ -87,6 +87,10 @@ class Work:
     ----------
     contrast : float or None
         Amplitude contrast of the CTF by which images are weighed; None: they are not.
+    memory : int
+        Bytes that the sums of this rank may take.
+    memory_given : bool
+        Whether it was asked for: then too little is an error.
     """
 
     images: Stack
@@ -97,6 +101,8 @@ class Work:
     contrast: float | None
     comm: Comm
     threads: int
+    memory: int
+    memory_given: bool = False
 
     @property
     def box(self) -> int:

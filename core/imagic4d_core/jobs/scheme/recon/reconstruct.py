@@ -24,9 +24,9 @@ from imagic4d_core.io.writer import check_output, half_names
 from imagic4d_core.jobs.scheme.recon.centre import centre_3ds
 from imagic4d_core.jobs.scheme.recon.errors import ImageFiles, write_reprojections
 from imagic4d_core.jobs.scheme.recon.input import Inversion, Sets, Work, poses_for
-from imagic4d_core.jobs.scheme.recon.sums import volume_sums
+from imagic4d_core.jobs.scheme.recon.sums import room_for, volume_sums
 from imagic4d_core.jobs.scheme.recon.volumes import Finish, VolumeFiles, finish_volumes
-from imagic4d_core.parallel import SERIAL, Comm, thread_count, warm_first
+from imagic4d_core.parallel import SERIAL, Comm, memory_share, thread_count, warm_first
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.assignment import assign
 from imagic4d_core.recon.fourier import shells_of
@@ -117,6 +117,7 @@ def recon(
     folds: int = 0,
     leave_out: str | None = None,
     images_out: str | None = None,
+    memory: float | None = None,
     seed: int = 0,
     overwrite: bool = False,
     comm: Comm = SERIAL,
@@ -170,6 +171,8 @@ def recon(
         K x F volumes, each made without one fold, 3D by 3D.
     images_out : path, optional
         Copy of the input (densities linked) whose headers hold the memberships, Euler angles, half sets and folds used.
+    memory : float, optional
+        GiB that this process may use for the sums (default: `parallel.memory_share`); with less, images are read more often.
     seed : int
         For random assignments and angles, and the folds.
 
@@ -215,7 +218,9 @@ def recon(
         diameter = exact_filter.diameter(object_size, box) if method == "exact-filter" else None
         inversion = Inversion(group, shells_of(max_frequency, box, images.pixel_size), diameter)
         contrast = amplitude_contrast if weigh_ctf else None
-        work = Work(images, poses, found, sets, inversion, contrast, comm, thread_count(threads))
+        room = memory_share() if memory is None else int(memory * 2**30)
+        work = Work(images, poses, found, sets, inversion, contrast, comm, thread_count(threads), room, memory is not None)
+        room_for(work, leave_out is not None)
         if weigh_ctf:
             CtfParameters.from_headers(headers, images.path)  # what is missing is said before anything is written
             work.transfer(0, 1)
@@ -241,10 +246,12 @@ def recon(
             summary.centres = centre_3ds(work, progress)
         curves: dict[int, list[float]] = {}
         made: dict[int, NDArray[np.float32]] = {}
-        for sums in volume_sums(work, progress):
-            volume, curves[sums.number] = finish_volumes(work, sums, finish, volume_files)
-            if image_files.wanted:
-                made[sums.number] = volume
+        for sums in volume_sums(work, progress, leave_out is not None):
+            done = finish_volumes(work, sums, finish, volume_files)
+            if done is not None:
+                volume, curves[sums.number] = done
+                if image_files.wanted:
+                    made[sums.number] = volume
         for part in comm.allgather(curves):
             curves |= part
         if sets.count > 1:
