@@ -69,8 +69,9 @@ def make(folder, name, count=60):
         mrc.set_data(images)
         mrc.set_image_stack()
         mrc.voxel_size = 2.0
-    optics = "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnOpticsGroupName\n_rlnImagePixelSize\n_rlnImageSize\n_rlnImageDimensionality\n"
-    optics += f"_rlnVoltage\n_rlnSphericalAberration\n_rlnAmplitudeContrast\n1 g 2.0 {BOX} 2 300 2.7 0.1\n\n"
+    labels = ("OpticsGroup", "OpticsGroupName", "ImagePixelSize", "ImageSize", "ImageDimensionality", "Voltage")
+    labels = (*labels, "SphericalAberration", "AmplitudeContrast")
+    optics = "data_optics\n\nloop_\n" + "".join(f"_rln{label}\n" for label in labels) + f"1 g 2.0 {BOX} 2 300 2.7 0.1\n\n"
     labels = ("ImageName", "AngleRot", "AngleTilt", "AnglePsi", "OpticsGroup")
     text = optics + "data_particles\n\nloop_\n" + "".join(f"_rln{label}\n" for label in labels)
     text += "".join(f"{k + 1:06d}@p.mrcs {rot[k]:.5f} {tilt[k]:.5f} {psi[k]:.5f} 1\n" for k in range(count))

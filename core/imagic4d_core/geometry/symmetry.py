@@ -180,8 +180,8 @@ def in_asymmetric_unit(directions: ArrayLike, name: str, mirror: bool = False, m
     Notes
     -----
     ``Cn``: gamma 0..360/n, beta 0..180 (mirror: 0..90). ``Dn``: 360/n degrees of gamma, from a 2-fold axis on, beta 0..90
-    (mirror: half the gammas, up to the mirror planes). ``T``, ``O``, ``I``: directions nearer to a centre than to its mates; with mirror O and I give
-    the 4-3-2 and 5-3-2 triangles.
+    (mirror: half the gammas, up to the mirror planes). ``T``, ``O``, ``I``: directions nearer to a centre than to its mates;
+    with mirror O and I give the 4-3-2 and 5-3-2 triangles.
     """
     kind, n = parse(name)
     d = np.asarray(directions, dtype=np.float64) @ setting(name)

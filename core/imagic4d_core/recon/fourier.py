@@ -12,6 +12,7 @@ The rounding error of one contribution is 2**-33 units.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -221,10 +222,10 @@ class Accumulator:
         def order(use: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.int32]:
             return gridding.tile_order(use, p, g.r_max, g.oversampling, g.reach)
 
-        def put(row: int, p: NDArray[np.float64], tiles: NDArray[np.int32], low: int, high: int) -> None:
+        def put(row: int, p: NDArray[np.float64], tiles: NDArray[np.int32], band: tuple[int, int]) -> None:
             gridding.insert_slices(
                 self.num[row], self.den[row], self._shape, m, g.r_max, g.oversampling, g.width, self._table, real, p, tiles,
-                ramps, w, c, 2.0**FIXED_BITS / self.unit, 2.0**FIXED_BITS, self.ramp, np.array([low, high, self.rows[0]]),
+                ramps, w, c, 2.0**FIXED_BITS / self.unit, 2.0**FIXED_BITS, self.ramp, np.array([*band, self.rows[0]]),
             )  # fmt: skip
 
         if threads > 1 and len(groups) < threads:
@@ -232,15 +233,15 @@ class Accumulator:
             within = bands(g, *self.rows, 2 * threads)
             for row, use in groups:
                 for p in posed:
-                    lists = map_blocks(lambda part, p=p: order(part, p), np.array_split(use, threads), threads)
-                    tiles = np.concatenate(lists)
+                    parts = map_blocks(partial(order, p=p), np.array_split(use, threads), threads)
+                    tiles = np.concatenate(parts)
                     for turn in (within[::2], within[1::2]):
-                        map_blocks(lambda band, row=row, p=p, tiles=tiles: put(row, p, tiles, *band), turn, threads)
+                        map_blocks(partial(put, row, p, tiles), turn, threads)
         else:
 
             def whole(group: tuple[int, NDArray[np.int64]]) -> None:
                 for p in posed:
-                    put(group[0], p, order(group[1], p), *self.rows)
+                    put(group[0], p, order(group[1], p), self.rows)
 
             map_blocks(whole, groups, threads)
         np.add.at(self.counts, index[kept], 1)

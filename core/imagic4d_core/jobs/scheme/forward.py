@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.forward.project import Projector, batch_size
 from imagic4d_core.geometry import euler, sphere, symmetry
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
@@ -191,7 +192,7 @@ def _as_images(angles_from: str, known: Poses, volumes: Stack) -> tuple[NDArray[
                 f"{images.path}: images of {images.lines} x {images.pixels} do not fit the volumes of {volumes.path}, "
                 f"box {volumes.lines}"
             )
-        h = images.headers()
+        h = images.columns((*POSE_WORDS, "ACTIVE"))
         path = images.path
     given = Poses.from_headers(h)
     if not (given.alpha.any() or given.beta.any() or given.gamma.any()):

@@ -19,7 +19,7 @@ from imagic4d_core.errors import UsageError, check_word
 from imagic4d_core.geometry import sphere
 from imagic4d_core.geometry.euler import random_rotations
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import check_output
 from imagic4d_core.jobs.scheme.angrec.anchors import read_anchors
@@ -79,9 +79,7 @@ def angrec(
             raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
     summary, poses, _ = reconstitute(src, anchors=anchors, comm=comm, **settings)
     if comm.rank == 0:
-        with open_stack(src) as images:
-            headers = images.headers()
-        replace_headers(src, poses.into_headers(headers), dst, overwrite=overwrite)
+        replace_poses(src, poses, dst, overwrite=overwrite)
         if weights_out is not None and summary.curve is not None:
             write_weights(weights_out, summary.curve, overwrite)
     comm.barrier()

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.ctf.parameters import WORDS as CTF_WORDS
 from imagic4d_core.ctf.parameters import CtfParameters
 from imagic4d_core.errors import MismatchError, UsageError, check_word
 from imagic4d_core.geometry import symmetry as sym
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.io.outside import check_one_pixel_size
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import StackWriter, create_stack, open_stack
 from imagic4d_core.io.writer import check_output, half_names
 from imagic4d_core.jobs.scheme.recon.centre import centre_3ds
@@ -193,11 +195,15 @@ def recon(
             raise MismatchError(f"{images.path}: images of {box} x {images.pixels} pixels; square ones are needed (cut)")
         if images_out is not None and images.index is not None:
             raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
-        headers = images.headers()
+        headers = images.columns((*POSE_WORDS, "ACTIVE", "PIXSIZE", *(CTF_WORDS if weigh_ctf else ())))
         check_one_pixel_size(headers, images.path)
         poses = poses_for(headers, euler, seed, images.path)
         before = poses.ref3d.copy()
-        found = assign(membership, before, headers["ACTIVE"] >= 0, volumes, min_images, seed, images.path)
+        if weigh_ctf:
+            CtfParameters.from_headers(headers, images.path)  # what is missing is said before anything is written
+        active = headers["ACTIVE"] >= 0
+        del headers
+        found = assign(membership, before, active, volumes, min_images, seed, images.path)
         poses.ref3d = found.membership(len(poses))
         poses.ref3d_old = np.where(poses.ref3d != before, before, poses.ref3d_old).astype(np.int32)
         if membership == "header" and found.renumbered:
@@ -222,7 +228,6 @@ def recon(
         work = Work(images, poses, found, sets, inversion, contrast, comm, thread_count(threads), room, memory is not None)
         room_for(work, leave_out is not None)
         if weigh_ctf:
-            CtfParameters.from_headers(headers, images.path)  # what is missing is said before anything is written
             work.transfer(0, 1)
 
         def create(path: str | Path, count: int, sections: int) -> StackWriter:
@@ -261,7 +266,7 @@ def recon(
     if images_out is not None:
         if comm.rank == 0:
             poses.nimg3d[:] = np.append(0, sizes)[poses.ref3d]
-            replace_headers(src, poses.into_headers(headers), images_out, overwrite=overwrite)
+            replace_poses(src, poses, images_out, overwrite=overwrite)
         comm.barrier()
     return summary
 

@@ -1,8 +1,8 @@
 """Sums of central slices: images block by block into the Fourier grids of their 3Ds, within a given memory.
 
 Where memory allows, the sums of all sets of one or more 3Ds are held at once. Else one sum is made at a time, of just the images
-that a volume is made of, whole or in bands of rows of the grid; images are read again for each. Sums are of integers, so the bytes
-are the same either way.
+that a volume is made of, whole or in bands of rows of the grid; images are read again for each. Sums are of integers, so the
+bytes are the same either way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -77,8 +77,8 @@ def room_for(work: Work, leave_out: bool) -> Room:
     if work.memory_given:
         least = spectra + finish
         raise UsageError(
-            f"--memory {work.memory / 2**30:.3g} is too little: 3Ds of box {work.box} need {least / 2**30:.2g} GiB in every rank; "
-            "give as much, or a lower --max-frequency"
+            f"--memory {work.memory / 2**30:.3g} is too little: 3Ds of box {work.box} need {least / 2**30:.2g} GiB in every "
+            "rank; give as much, or a lower --max-frequency"
         )
     return Room(0, bands=BANDS)
 
@@ -166,7 +166,7 @@ def _together(work: Work, numbers: range, amplitude: float, tick: Callable[[int,
         mine = k % comm.size == comm.rank
 
         def united(use: Sequence[int], rows: NDArray[np.int64] = rows, mine: bool = mine) -> GridFloats | None:
-            return acc.united(rows[list(use)]) if mine else None
+            return acc.united(rows[list(use)].tolist()) if mine else None
 
         yield VolumeSums(k, acc, counts[rows], united)
 
