@@ -103,4 +103,6 @@ def test_relion_reconstructs_the_same(name, im4d, tmp_path):
     call = ["relion_reconstruct", "--i", "parts.star", "--o", "r.mrc", "--sym", name, "--angpix", "2"]
     subprocess.run(call, capture_output=True, timeout=300, cwd=tmp_path, check=True)
     im4d("recon", tmp_path / "parts.star", tmp_path / "o.mrc", "--membership", "all", "--symmetry", name)
-    assert agreement(tmp_path / "r.mrc", truth) > 0.98 and agreement(tmp_path / "o.mrc", mrcfile.read(tmp_path / "r.mrc")) > 0.98
+    theirs, ours = (agreement(tmp_path / file, truth) for file in ("r.mrc", "o.mrc"))
+    print(f"{name}: correlation with the true map, RELION {theirs:.4f}, im4d {ours:.4f}")  # the table of docs/conventions.md
+    assert theirs > 0.98 and ours > 0.98
