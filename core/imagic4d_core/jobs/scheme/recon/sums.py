@@ -19,6 +19,7 @@ from imagic4d_core.parallel import map_blocks
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.fourier import Accumulator, GridFloats
 from imagic4d_core.recon.grid import bands, grid_for
+from imagic4d_core.recon.members import marks_of
 
 #: Bytes of spectra put in at a time; sums of integers do not depend on it.
 BATCH = 1 << 27
@@ -95,6 +96,8 @@ class VolumeSums:
         What makes volumes of the sums.
     counts : ndarray of int64, shape (sets,)
         Images in each set.
+    marks : ndarray, shape (n images,), int64
+        By which the images are known again (`recon.members`); 0 for those that were not read so far.
     united : callable
         ``united(sets)``: the sums of some sets together; None on ranks that do not finish this 3D. All ranks must call it alike.
     """
@@ -102,6 +105,7 @@ class VolumeSums:
     number: int
     acc: Accumulator
     counts: NDArray[np.int64]
+    marks: NDArray[np.int64]
     united: Callable[[Sequence[int]], GridFloats | None]
 
 
@@ -128,7 +132,7 @@ def volume_sums(work: Work, progress: Callable[[int, int], None] | None, leave_o
     tick = _ticker(progress, total * wanted * room.bands)
     for k in range(total):
         made = _Single(work, k, amplitude, room, tick)
-        yield VolumeSums(k, made.empty, made.counts(), made.united)
+        yield VolumeSums(k, made.empty, made.counts(), made.marks, made.united)
 
 
 def _ticker(progress: Callable[[int, int], None] | None, passes: int) -> Tick:
@@ -153,7 +157,9 @@ def _together(work: Work, numbers: range, amplitude: float, tick: Callable[[int,
     """All sets of some 3Ds at once."""
     sets, comm = work.sets.count, work.comm
     acc = _accumulator(work, len(numbers) * sets, amplitude)
-    _sum_slices(work, acc, numbers, np.arange(sets), sets, tick)
+    marks = np.zeros(len(work.poses), np.int64)
+    _sum_slices(work, acc, numbers, np.arange(sets), sets, marks, tick)
+    marks = comm.allreduce(marks)
     for k in numbers if comm.size > 1 else ():
         for row in range((k - numbers.start) * sets, (k - numbers.start + 1) * sets):
             for array in (acc.num, acc.den):
@@ -168,7 +174,7 @@ def _together(work: Work, numbers: range, amplitude: float, tick: Callable[[int,
         def united(use: Sequence[int], rows: NDArray[np.int64] = rows, mine: bool = mine) -> GridFloats | None:
             return acc.united(rows[list(use)].tolist()) if mine else None
 
-        yield VolumeSums(k, acc, counts[rows], united)
+        yield VolumeSums(k, acc, counts[rows], marks, united)
 
 
 class _Single:
@@ -179,6 +185,8 @@ class _Single:
         #: For finishing only: it holds no sums.
         self.empty = _accumulator(work, 0, amplitude)
         self._whole: Accumulator | None = None
+        #: Of the images of this rank, and of all.
+        self._mine, self.marks = (np.zeros(len(work.poses), np.int64) for _ in range(2))
 
     def counts(self) -> NDArray[np.int64]:
         """Images in each set, a number of times those drawn several times."""
@@ -217,7 +225,8 @@ class _Single:
     def _sum(self, use: NDArray[np.int64], band: tuple[int, int]) -> Accumulator:
         """The sum over some sets of rows of the grid, of all ranks' images where it is finished."""
         acc = _accumulator(self.work, 1, self.amplitude, band)
-        _sum_slices(self.work, acc, range(self.number, self.number + 1), use, 1, self.tick())
+        _sum_slices(self.work, acc, range(self.number, self.number + 1), use, 1, self._mine, self.tick())
+        self.marks[:] = self.work.comm.allreduce(self._mine)
         if self.work.comm.size > 1:
             for array in (acc.num, acc.den):
                 reduced = self.work.comm.reduce(array, root=self.number % self.work.comm.size)
@@ -249,9 +258,13 @@ def _amplitude(work: Work) -> float:
 
 
 def _sum_slices(
-    work: Work, acc: Accumulator, numbers: range, use: NDArray[np.int64], apart: int, tick: Callable[[int, int], None]
-) -> None:
-    """Put this rank's blocks of images into the sums of some sets of some 3Ds (0-based `numbers`), `apart` sums for each 3D."""
+    work: Work, acc: Accumulator, numbers: range, use: NDArray[np.int64], apart: int, marks: NDArray[np.int64],
+    tick: Callable[[int, int], None],
+) -> None:  # fmt: skip
+    """Put this rank's blocks of images into the sums of some sets of some 3Ds (0-based `numbers`), `apart` sums for each 3D.
+
+    Marks of the images are filled in, where they are 0.
+    """
     diameter = work.inversion.diameter
     slabs = _slabs(work, diameter, numbers, acc.grid.r_max) if diameter is not None else None
     batch = _Batch(work.box, len(work.poses), work.contrast is not None)
@@ -259,7 +272,7 @@ def _sum_slices(
     row_of = np.full(work.sets.count, -1, np.int64)
     row_of[use] = np.arange(len(use)) if apart > 1 else 0
     for done, (start, stop) in enumerate(blocks, 1):
-        _collect(work, batch, start, stop, numbers, row_of, apart)
+        _collect(work, batch, start, stop, numbers, row_of, apart, marks)
         if done == len(blocks) or batch.full:
             _insert(work, acc, batch, slabs)
         tick(done, len(blocks))
@@ -331,8 +344,9 @@ class _Batch:
 
 
 def _collect(
-    work: Work, batch: _Batch, start: int, stop: int, numbers: range, row_of: NDArray[np.int64], apart: int
-) -> None:
+    work: Work, batch: _Batch, start: int, stop: int, numbers: range, row_of: NDArray[np.int64], apart: int,
+    marks: NDArray[np.int64],
+) -> None:  # fmt: skip
     """Add the spectra of one block of images to a batch, as far as they belong to some sets (row 0 or more) of some 3Ds."""
     found = work.found
     lo, hi = np.searchsorted(found.image, (start, stop))
@@ -345,6 +359,8 @@ def _collect(
     image, volume = found.image[entry], found.ref3d[entry] - 1 - numbers.start
     row = row + volume * apart
     data = work.images.read(start, stop)
+    if not marks[image].all():
+        marks[start:stop] = marks_of(data)
     if not np.array_equal(image, np.arange(start, stop)):
         data = data[image - start]
     spectra, weights = batch.room(_Slices(poses.matrices(), poses.shift, volume, row, found.weight[entry]))

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.header import blank_headers
+from imagic4d_core.io.header import add_history, blank_headers
 from imagic4d_core.io.stack import StackWriter
 from imagic4d_core.jobs.scheme.recon.input import Work
 from imagic4d_core.jobs.scheme.recon.sums import VolumeSums
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.fourier import ssnr_from_fsc, volumes_fsc
+from imagic4d_core.recon.members import history_line, least_marks
 
 
 @dataclass
@@ -58,16 +59,17 @@ def finish_volumes(
             curve, *masked = (volumes_fsc(a, b, acc.grid.r_max) for a, b in zip(*made, strict=True))
             if finish.wiener:
                 ssnr = ssnr_from_fsc(masked[0] if masked else curve)
+    image, part = _members(work, sums)
     volume = None
     if (grid := sums.united(range(sets))) is not None:
         volume = acc.finalise(grid, ssnr=ssnr, factor=factor, **shape)
-        _write(work, sums, files.whole, volume, int(work.found.sizes()[sums.number]))
+        _write(work, sums, files.whole, volume, int(work.found.sizes()[sums.number]), image)
     if files.left is not None:
         for q in range(sets):
             grid = None  # its memory is for the next
             if (grid := sums.united([k for k in range(sets) if k != q])) is not None:
                 left = acc.finalise(grid, ssnr=ssnr, **shape)
-                _write(work, sums, files.left, left, int(sums.counts.sum() - sums.counts[q]), fold=q + 1)
+                _write(work, sums, files.left, left, int(sums.counts.sum() - sums.counts[q]), image[part != q], fold=q + 1)
     return None if volume is None else (volume, [float(c) for c in curve])
 
 
@@ -87,17 +89,29 @@ def _half(
     if files.halves:
         # no Wiener term: each half must not know of the other
         half = acc.finalise(grid, factor=twice, **shape)
-        _write(work, sums, files.halves[q], half, int(sums.counts[q::2].sum()))
+        image, part = _members(work, sums)
+        _write(work, sums, files.halves[q], half, int(sums.counts[q::2].sum()), image[part % 2 == q])
     return made
 
 
-def _write(work: Work, sums: VolumeSums, writer: StackWriter, volume: NDArray[np.float32], images: int, fold: int = 0) -> None:
-    """Write a volume of so many images; those that leave out a fold (1-based) stand 3D by 3D."""
+def _members(work: Work, sums: VolumeSums) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The images of a 3D, and the set that each is in."""
+    image = work.found.image[work.found.ref3d == sums.number + 1]
+    return image, work.sets.of(work.poses.select(image))
+
+
+def _write(
+    work: Work, sums: VolumeSums, writer: StackWriter, volume: NDArray[np.float32], count: int, image: NDArray[np.int64],
+    fold: int = 0,
+) -> None:  # fmt: skip
+    """Write a volume made of so many images, which those are; volumes that leave out a fold (1-based) stand 3D by 3D."""
     box, sets = work.box, work.sets
     place = sums.number * sets.folds + fold - 1 if fold else sums.number
     words = Poses.blank(box)
-    words.ref3d[:], words.nimg3d[:], words.fold[:] = sums.number + 1, images, fold
+    words.ref3d[:], words.nimg3d[:], words.fold[:] = sums.number + 1, count, fold
     words.folds[:], words.foldseed[:] = (sets.folds, sets.seed) if sets.folds else (0, 0)
     writer.write_volumes(place, volume[None])
     head = blank_headers(box, box, box, box, pixel_size=work.images.pixel_size)
+    if len(marks := least_marks(sums.marks[image].astype(np.uint32))):
+        add_history(head, history_line(marks))
     writer.set_headers(place * box, words.into_headers(head))
