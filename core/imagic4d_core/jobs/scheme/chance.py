@@ -100,7 +100,7 @@ def chance(
     InputError, MismatchError, OutputError
     """
     with open_stack(src) as images:
-        count = int((images.headers()["ACTIVE"] >= 0).sum())
+        count = int((images.columns(["ACTIVE"])["ACTIVE"] >= 0).sum())
     if count < max(2, folds):
         raise MismatchError(
             f"{src}: {count} active image{'s' * (count != 1)}; they are dealt into {folds} folds, and each needs one at least"
