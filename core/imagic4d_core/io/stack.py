@@ -405,8 +405,10 @@ def open_stack(
     try:
         layout = reader.layout
         if what == "volumes" and not layout.is_volumes:
+            doubt = "".join(f" ({note})" for note in layout.notes if "--what volumes" in note)
             raise MismatchError(
                 f"{layout.path}: holds {layout.objects} images of {layout.lines} x {layout.pixels}; a file of volumes is needed"
+                f"{doubt}"
             )
         as_images = what == "images" and layout.is_volumes
         index = None

@@ -17,6 +17,7 @@ from imagic4d_core.io.layout import read_into
 from imagic4d_core.io.locations import Locations, format_locations, split_spec
 from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.jobs.files.copying import Progress, shape_text
+from imagic4d_core.units import COMMON_PLACEHOLDER, is_placeholder
 
 _HEADERS = 8192
 T = TypeVar("T")
@@ -79,7 +80,7 @@ class Info:
             ("format", f"{self.format}{', old header layout' if self.old_layout else ''}"),
             ("content", shape_text(self.objects, self.sections, self.n_lines, self.pixels)),
             ("type", f"{self.type}, {order}"),
-            ("pixel size", f"{self.pixel_size:.6g} A" if self.pixel_size else "not known"),
+            ("pixel size", f"{self.pixel_size:.6g} A{self._doubt()}" if self.pixel_size else "not known"),
         ]
         if self.origin and any(self.origin):
             out.append(("origin", " ".join(f"{v:.6g}" for v in self.origin) + " A (x y z)"))
@@ -90,11 +91,14 @@ class Info:
             out.append(("densities", ", ".join(f"{k} {v:.6g}" for k, v in self.statistics.items())))
         return out + [("note", note) for note in self.notes]
 
+    def _doubt(self) -> str:
+        return f" ({COMMON_PLACEHOLDER})" if self.format in ("MRC", "HDF") and is_placeholder(self.pixel_size) else ""
+
     def _poses(self) -> list[str]:
         p = self.poses
         parts = []
         if p.get("euler"):
-            parts.append(f"Euler angles in {p['euler']}")
+            parts.append(f"{'Euler angles' if p['euler'] > p['in_plane'] else 'angles in the plane only'} in {p['euler']}")
         if p.get("shifts"):
             parts.append(f"shifts in {p['shifts']}")
         if p.get("memberships"):
@@ -178,17 +182,19 @@ def _statistics(stack: Stack, progress: Progress = None) -> dict[str, float]:
 
 
 def _poses_of(stack: Stack) -> dict[str, Any]:
-    euler = shifts = 0
+    euler = flat = shifts = 0
     members: dict[int, int] = {}
     step = stack.sections
     for start in range(0, stack.n_images, _HEADERS * step):
         h = stack.headers(start, min(stack.n_images, start + _HEADERS * step), checked=False)[::step]
         poses = Poses.from_headers(h)
         euler += int(((poses.alpha != 0) | (poses.beta != 0) | (poses.gamma != 0)).sum())
+        if not stack.is_volumes:
+            flat += int(((poses.alpha != 0) & (poses.beta == 0) & (poses.gamma == 0)).sum())
         shifts += int(poses.shift.any(axis=1).sum())
         for number, count in zip(*np.unique(poses.ref3d[poses.ref3d != 0], return_counts=True), strict=True):
             members[int(number)] = members.get(int(number), 0) + int(count)
-    return {"euler": euler, "shifts": shifts, "memberships": {str(k): members[k] for k in sorted(members)}}
+    return {"euler": euler, "in_plane": flat, "shifts": shifts, "memberships": {str(k): members[k] for k in sorted(members)}}
 
 
 def info(

@@ -16,6 +16,7 @@ from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.header import blank_headers, keep_made_of
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
+from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, warm_first
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.recon.warm import warmup
@@ -100,6 +101,7 @@ def forward(
         raise UsageError("directions from headers need the images that have them: --angles-from IMAGES")
     if directions == "random" and number is None and angles_from is None:
         raise UsageError("random directions need --number N, the projections of each 3D")
+    warn_of_symmetry(src, symmetry, comm)
     if comm.size > 1:
         warm_first(comm, warmup)
     with open_stack(src, what="volumes") as volumes:

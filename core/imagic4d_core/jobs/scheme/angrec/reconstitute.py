@@ -28,6 +28,7 @@ from imagic4d_core.jobs.scheme.angrec.inclusion import inclusion, inclusion_warn
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary, poses_of, summarise
 from imagic4d_core.jobs.scheme.angrec.search import Search, search_images
 from imagic4d_core.jobs.scheme.angrec.weighing import check_weights, find_weights, weighted, write_weights
+from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.parallel import SERIAL, Comm, thread_count
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.rng import rng_for
@@ -186,6 +187,8 @@ def reconstitute(
     check_word("shift search", shift_search, ("winner", "full"))
     check_word("score", score, ("ccc", "zscore"))
     curve = check_weights(weights, amplitude_filter)
+    warn_of_symmetry(src, symmetry, comm)
+    warn_of_symmetry(anchors, symmetry, comm)
     n_threads = thread_count(threads)
     with open_stack(src) as stack:
         box = check_images(stack)

@@ -23,6 +23,7 @@ from imagic4d_core.io.outside import check_one_pixel_size
 from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import StackWriter, create_stack, open_stack
 from imagic4d_core.io.writer import check_output, half_names
+from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.jobs.scheme.recon.centre import centre_3ds
 from imagic4d_core.jobs.scheme.recon.errors import ImageFiles, write_reprojections
 from imagic4d_core.jobs.scheme.recon.input import Inversion, Sets, Work, poses_for
@@ -186,6 +187,7 @@ def recon(
     if centre_3d and (method == "exact-filter" or membership == "multiple-random"):
         raise UsageError("--centre-3d needs --method fourier and images that are in one 3D each")
     group = sym.rotations(symmetry)
+    warn_of_symmetry(src, symmetry, comm)
     sets = Sets(folds, int(seed) & 0x7FFFFFFF, halves is not None or wiener)
     if comm.size > 1:
         warm_first(comm, warmup)
