@@ -14,11 +14,12 @@ from imagic4d_core.angrec.assign import Candidates
 from imagic4d_core.competition.choice import Scores
 from imagic4d_core.competition.deciding import Decision, decide, decide_number
 from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import rotations
 from imagic4d_core.io.atomic import atomic_write_text, scratch_folder
 from imagic4d_core.io.header import blank_headers, keep_made_of
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import create_stack, open_stack
 from imagic4d_core.io.writer import check_output, half_names
 from imagic4d_core.jobs.context import Context
@@ -118,7 +119,7 @@ class Pool:
 
     def __post_init__(self) -> None:
         with open_stack(self.images) as stack:
-            self.headers = stack.headers()
+            self.headers = stack.columns((*POSE_WORDS, "ACTIVE"))
             self.box, self.pixel_size = stack.lines, stack.pixel_size
         self.active = self.headers["ACTIVE"] >= 0
 
@@ -151,7 +152,7 @@ class Pool:
                     f"{stack.path}: {stack.n_images} images, but {self.images} has {len(self.headers)}; runs of one set of "
                     "images are needed"
                 )
-            known = None if given else Poses.from_headers(stack.headers())
+            known = None if given else Poses.from_headers(stack.columns(POSE_WORDS))
         poses = Poses.from_headers(self.headers)
         for words in (poses.ref3d, poses.ref3d2, poses.ref3d_old):
             words[:] = 0
@@ -160,7 +161,7 @@ class Pool:
             for word in ("alpha", "beta", "gamma", "shift", "ref3d"):
                 getattr(poses, word)[mine] = getattr(known, word)[mine]
         if context.comm.rank == 0:
-            replace_headers(self.images, poses.into_headers(self.headers.copy()), posed, overwrite=True)
+            replace_poses(self.images, poses, posed, overwrite=True)
         context.comm.barrier()
         if given:
             volumes = anchors = source
@@ -269,7 +270,7 @@ class Pool:
     def write_images(self, poses: Poses, out: str, context: Context) -> None:
         """The images with poses and memberships, such as those of `poses`."""
         if context.comm.rank == 0:
-            replace_headers(self.images, poses.into_headers(self.headers.copy()), out, overwrite=True)
+            replace_poses(self.images, poses, out, overwrite=True)
         context.comm.barrier()
 
     def write_volumes(self, decision: Decision, symmetry: Symmetry, out: str, context: Context) -> None:

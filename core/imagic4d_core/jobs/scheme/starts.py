@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from imagic4d_core.competition.deciding import Decision, without
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write_text
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs import runfolder
 from imagic4d_core.jobs.context import Context
@@ -110,13 +111,13 @@ def take_prepared(s: Settings, folder: Path, context: Context) -> None:
     if context.comm.rank == 0:
         out.parent.mkdir(parents=True, exist_ok=True)
         with open_stack(s.images) as images:
-            headers = images.headers()
+            headers = images.columns((*POSE_WORDS, "ACTIVE"))
             part = fulfil(images, np.arange(images.n_images), s.where) if s.where else np.ones(images.n_images, bool)
         known = Poses.from_headers(headers)
         poses = known if s.start == "header" else Poses.blank(len(headers))
         poses.shift[:] = known.shift
-        headers["ACTIVE"] = np.where(part, headers["ACTIVE"], -1)
-        replace_headers(s.images, poses.into_headers(headers), out, overwrite=True)
+        active = np.where(part, headers["ACTIVE"], -1)
+        replace_poses(s.images, poses, out, overwrite=True, words={"ACTIVE": active})
     context.comm.barrier()
 
 
