@@ -68,7 +68,8 @@ def volume_sums(work: Work, progress: Callable[[int, int], None] | None) -> Iter
                     array[rows[k]] = reduced
         for k in numbers:
             if k % comm.size == comm.rank:
-                yield VolumeSums(k, acc, *(array[rows[k]] for array in acc.arrays), marks.astype(np.uint32))
+                num, den, counts = (array[rows[k]] for array in acc.arrays)
+                yield VolumeSums(k, acc, num, den, counts, marks.astype(np.uint32))
 
 
 def _amplitude(work: Work) -> float:
