@@ -4,6 +4,7 @@ Densities are read and written by position, block by block, not by a memory map:
 a limit on address space. Lines are turned to IMAGIC's order (first line on top) here and nowhere else.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +46,9 @@ def parse(raw: bytes, size: int) -> Any:
         if stamped:
             return head
         item = np.dtype(_MODES.get(int(head["mode"]), "u1")).itemsize * (2 if int(head["mode"]) == 3 else 1)
-        if int(head["nsymbt"]) >= 0 and size == 1024 + int(head["nsymbt"]) + int(np.prod(dims, dtype=np.int64)) * item:
+        spare = size - 1024 - int(head["nsymbt"]) - math.prod(dims) * item
+        axes = sorted(int(head[k]) for k in ("mapc", "mapr", "maps"))
+        if int(head["nsymbt"]) >= 0 and (spare == 0 or (spare > 0 and axes in ([0, 0, 0], [1, 2, 3]))):
             return head
     if stamped:  # an MRC file with nonsense inside: let the reader say which word
         return np.frombuffer(raw, HEADER_DTYPE.newbyteorder(orders[0]))[0]

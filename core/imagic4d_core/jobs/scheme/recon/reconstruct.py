@@ -28,7 +28,7 @@ from imagic4d_core.jobs.scheme.recon.sums import volume_sums
 from imagic4d_core.jobs.scheme.recon.volumes import Finish, VolumeFiles, finish_volumes
 from imagic4d_core.parallel import SERIAL, Comm, thread_count, warm_first
 from imagic4d_core.recon import exact_filter
-from imagic4d_core.recon.assignment import assign
+from imagic4d_core.recon.assignment import assign, by_state
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.recon.warm import warmup
 from imagic4d_core.units import Frequency, in_pixels
@@ -129,7 +129,7 @@ def recon(
     ----------
     src, dst : path
         Images (ALPHA, BETA, GAMMA, REF3D, RXSHIFT, RYSHIFT in their headers; inactive ones are not used); volumes.
-    membership : {"all", "header", "split", "sequential", "random", "multiple-random"}
+    membership : {"all", "header", "split", "states", "sequential", "random", "multiple-random"}
         Where an image's 3D comes from, see `recon.assignment`.
     volumes : int, optional
         Number of 3Ds (``split``: parts of each).
@@ -194,7 +194,8 @@ def recon(
         check_one_pixel_size(headers, images.path)
         poses = poses_for(headers, euler, seed, images.path)
         before = poses.ref3d.copy()
-        found = assign(membership, before, headers["ACTIVE"] >= 0, volumes, min_images, seed, images.path)
+        given = by_state(before, headers["CLASSNO"]) if membership == "states" else before
+        found = assign(membership, given, headers["ACTIVE"] >= 0, volumes, min_images, seed, images.path)
         poses.ref3d = found.membership(len(poses))
         poses.ref3d_old = np.where(poses.ref3d != before, before, poses.ref3d_old).astype(np.int32)
         if membership == "header" and found.renumbered:
@@ -202,6 +203,8 @@ def recon(
             numbers = np.zeros(max(int(poses.ref3d2.max(initial=0)), *found.renumbered) + 1, np.int32)
             numbers[list(found.renumbered)] = list(found.renumbered.values())
             poses.ref3d2 = numbers[np.maximum(poses.ref3d2, 0)]
+        elif membership == "states" and (given != before).any():
+            poses.ref3d2[:] = 0  # which of the new 3Ds is second best nobody knows
         sets.deal(poses)
         sizes = found.sizes()
         if even_sizes:
