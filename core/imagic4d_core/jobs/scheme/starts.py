@@ -144,7 +144,9 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         agreed = decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER)
         given_up = not decision.agreed and done >= (s.starts or MOST) and quiet
         if agreed or given_up or number == ROUNDS:
+            before_look = len(apart.looked)
             told = _told_apart(s, apart, decision, number, context)
+            rounds[-1]["looked_at"] = [{"images": int(o.members.sum()), "states": o.sizes} for o in apart.looked[before_look:]]
             if told is None:
                 break
             decision, names = told
