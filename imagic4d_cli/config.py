@@ -12,6 +12,8 @@ import click
 from imagic4d_cli import registry
 
 NAME = "im4d.toml"
+#: Key of the file in use in `click.Context.meta`.
+META = "imagic4d.config"
 
 
 def find(folder: str | None = None) -> str | None:
@@ -36,7 +38,7 @@ def load(path: str) -> dict[str, Any]:
             return tomllib.load(handle)
     except OSError as exc:
         raise click.UsageError(f"{path}: {exc.strerror}") from exc
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # bytes that are no text, too
         raise click.UsageError(f"{path}: not TOML: {exc}") from exc
 
 
@@ -91,4 +93,5 @@ def apply(ctx: click.Context, cmd: click.Command) -> None:
                 if name not in own:
                     raise _unknown(f"{path}: [{key}]", inner, list(own))
                 values[own[name]] = setting
+    ctx.meta[META] = path
     ctx.default_map = {str(cmd.name): values}

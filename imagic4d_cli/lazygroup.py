@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from imagic4d_cli import config, exits, registry
+from imagic4d_cli import config, exits, registry, report
 from imagic4d_cli.run import Run
 
 
@@ -159,7 +159,7 @@ def _message(exc: BaseException, code: int) -> str:
         text = f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
     else:
         text = str(exc) or type(exc).__name__
-    return " ".join(text.split())
+    return report.visible(" ".join(text.split()))
 
 
 def _say(exc: BaseException, code: int, run: Run) -> None:

@@ -3,6 +3,8 @@
 import logging
 import sys
 
+from imagic4d_cli.report import visible
+
 log = logging.getLogger("im4d")
 
 
@@ -13,7 +15,7 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        text = f"im4d: {self.where}{level}{record.getMessage()}"
+        text = f"im4d: {self.where}{level}{visible(record.getMessage())}"
         return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
 
 

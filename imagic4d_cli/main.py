@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import signal
+import sys
 
 # Parallel work is ours (threads over fixed blocks, MPI): BLAS threads on top would fight over the cores and make
 # results depend on their number. Set before anything imports numpy, and whatever a batch system has set (Slurm does).
@@ -52,6 +53,17 @@ def catch_signals() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
+def open_standard_streams() -> None:
+    """Give closed standard streams (``>&-``) to the null device: files opened later must not get their numbers."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(fd, "w" if fd else "r", encoding="utf-8", closefd=False))
+
+
 def main() -> None:
     """Entry point of the script `im4d`."""
     # modules are some hundred thousand objects that stay: looking for garbage among them every 700 objects while they load, and
@@ -59,6 +71,7 @@ def main() -> None:
     gc.set_threshold(10_000, 10, 10)
     atexit.register(gc.freeze)
     catch_signals()
+    open_standard_streams()
     cli.main(prog_name="im4d")
 
 

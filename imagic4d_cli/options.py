@@ -135,6 +135,10 @@ symmetry = option("--symmetry", type=types.SYMMETRY, default="C1", metavar="G", 
 symmetry_or_auto = option(
     "--symmetry", type=types.SYMMETRY_OR_AUTO, default="auto", metavar="G|auto", help="Point group to look for; auto: any."
 )
+symmetry_wanted = option(
+    "--symmetry", type=types.SYMMETRY_OR_AUTO, default="C1", metavar="G|auto",
+    help="Point group looked for in the 3Ds, and imposed where they have it; auto: any.",
+)  # fmt: skip
 increment = option("--increment", type=types.Real(0, 90, min_open=True), metavar="DEG", help="Angular increment, degrees.")
 max_shift = option(
     "--max-shift", type=types.RADIUS, metavar="PX", help="Largest shift searched, in pixels; below 1 a fraction of half the box."

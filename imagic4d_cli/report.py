@@ -29,6 +29,28 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def visible(text: str) -> str:
+    """`text` for a terminal: what files hold may be control characters, or bytes that are no text, and is shown by its codes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _code(ord(c)) for c in text)
+
+
+def _code(c: int) -> str:
+    if 0xDC80 <= c <= 0xDCFF:  # a byte of a name that is no UTF-8
+        c -= 0xDC00
+    return f"\\x{c:02x}" if c < 0x100 else f"\\u{c:04x}"
+
+
+def _print(text: str, color: bool | None = None) -> None:
+    try:
+        click.echo(text, color=color)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
+
+
 def document(summary: Any, extra: dict[str, Any]) -> None:
     """Print one JSON document with the schema's number first."""
     import json
@@ -36,7 +58,7 @@ def document(summary: Any, extra: dict[str, Any]) -> None:
     body = plain(summary)
     if not isinstance(body, dict):
         body = {"result": body}
-    click.echo(json.dumps({"schema": SCHEMA} | {k: v for k, v in extra.items() if k not in body} | body, allow_nan=False))
+    _print(json.dumps({"schema": SCHEMA} | {k: v for k, v in extra.items() if k not in body} | body, allow_nan=False))
 
 
 def lines(summary: Any, extra: dict[str, Any]) -> None:
@@ -48,6 +70,7 @@ def lines(summary: Any, extra: dict[str, Any]) -> None:
         body = plain(summary)
         rows = [f"{k}: {v}" for k, v in body.items()] if isinstance(body, dict) else [str(body)]
     for row in rows:
-        click.echo(row, color="\x1b" in row or None)  # colours are there only where they were asked for: click is to leave them
+        coloured = getattr(summary, "coloured", False)
+        _print(row if coloured else visible(row), color=coloured or None)
     if "seed" in extra and not any("seed" in row for row in rows):
-        click.echo(f"seed {extra['seed']}")
+        _print(f"seed {extra['seed']}")

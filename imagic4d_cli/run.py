@@ -3,7 +3,7 @@
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,12 +70,24 @@ class Run:
         from imagic4d_cli import logs
 
         logs.set_up(self.verbose - self.quiet, self.rank, self.size)
+        self._say_overwrite()
         parallel = any(p.name == "mpi" for p in command.params)
         if self.size == 1 or parallel:
             return True
         if self.rank == 0:
             logs.log.warning("%s does not use MPI: rank 0 does all the work", command.name)
         return self.rank == 0
+
+    def _say_overwrite(self) -> None:
+        """A settings file of another folder that lets files be replaced does not do so without a word."""
+        ctx = click.get_current_context()
+        if not self.overwrite or ctx.get_parameter_source("overwrite") != click.core.ParameterSource.DEFAULT_MAP:
+            return
+        from imagic4d_cli import config, logs
+
+        path = ctx.meta.get(config.META)
+        if path and os.path.dirname(os.path.abspath(path)) != os.getcwd() and self.rank == 0:
+            logs.log.warning("%s says overwrite = true: outputs that exist are replaced (--no-overwrite keeps them)", path)
 
     @property
     def comm(self) -> "Comm":
@@ -142,6 +154,16 @@ class Run:
             report.document(summary, extra)
         else:
             report.lines(summary, extra)
+
+    def fail(self, failures: Sequence[Exception]) -> None:
+        """End with the error of the first of several files that could not be read, after what was found of the others."""
+        if failures:
+            from imagic4d_cli.logs import log
+
+            for error in failures[1:]:
+                log.warning("%s", error)
+            sys.stdout.flush()
+            raise failures[0]
 
     def _files(self, ctx: click.Context) -> tuple[list[str], list[str]]:
         """Input and output files among the parameters."""

@@ -30,4 +30,6 @@ def cli(run: Run, srcs: tuple[str, ...], loc: Any, statistics: bool) -> None:
     """
     from imagic4d_core.jobs.files.inspecting import info
 
-    run.report(info(srcs, loc=loc, statistics=statistics, **run.job_kwargs("progress")))
+    found = info(srcs, loc=loc, statistics=statistics, **run.job_kwargs("progress"))
+    run.report(found)
+    run.fail(found.failures)

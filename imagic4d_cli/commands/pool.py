@@ -19,7 +19,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--check", is_flag=True, help="Exit code 1 unless every 3D kept was found by another run.")
 @opt.option("--at-least", type=types.Count(1), default=1, metavar="N", help="With --check: fewer 3Ds kept are no agreement.")
 @opt.increment
-@opt.symmetry
+@opt.symmetry_wanted
 @opt.max_shift
 @opt.mask_radius
 @opt.ctf_weights

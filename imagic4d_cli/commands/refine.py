@@ -14,7 +14,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.rundir
 @opt.volumes_or_auto
 @opt.option("--iterations", type=types.Count(8), default=30, metavar="N", help="Most iterations.")
-@opt.symmetry
+@opt.symmetry_wanted
 @opt.option("--start", default="random", metavar="random|header|VOLUMES", help="Where to start from.")
 @opt.option("--starts", type=types.COUNT_OR_AUTO, default="auto", metavar="auto|S", help="Random starts; auto: until they agree.")
 @opt.option("--stop-after", type=types.Words("anneal", "pool"), help="One start, for im4d pool; or starts and pool.")

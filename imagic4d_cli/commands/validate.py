@@ -29,3 +29,4 @@ def cli(run: Run, srcs: tuple[str, ...], densities: bool) -> None:
 
     summary = validate(srcs, densities=densities, **run.job_kwargs("progress"))
     run.report(summary, ok=summary.valid)
+    run.fail(summary.failures)

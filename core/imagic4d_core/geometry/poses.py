@@ -111,6 +111,21 @@ class Poses:
         """Take the Euler angles from rotation matrices, shape (n, 3, 3)."""
         self.alpha, self.beta, self.gamma = euler.euler_from_matrix(matrix)
 
+    def follow(self, index: NDArray, rotation: ArrayLike, shift: ArrayLike) -> None:
+        """Go with a 3D that is turned and shifted, in place: ``new(u) = old(rotation.T @ (u - shift))``.
+
+        Parameters
+        ----------
+        index : ndarray
+            The images of the 3D, a mask or an index array.
+        rotation : array_like, shape (3, 3)
+        shift : array_like, shape (3,)
+            (x, y, z) pixels, after the rotation.
+        """
+        matrix = euler.matrix_from_euler(self.alpha[index], self.beta[index], self.gamma[index]) @ np.asarray(rotation).T
+        self.alpha[index], self.beta[index], self.gamma[index] = euler.euler_from_matrix(matrix)
+        self.shift[index] += matrix[:, :2] @ np.asarray(shift, np.float64)
+
     def select(self, index: NDArray | list[int] | slice) -> "Poses":
         """The poses of some images (an index array, a mask or a slice), copied."""
         return Poses(**{f.name: getattr(self, f.name)[index].copy() for f in fields(self)})

@@ -25,6 +25,15 @@ def resolved(path: str | os.PathLike) -> Path:
     return Path(os.path.realpath(path))
 
 
+def is_special(path: str | os.PathLike) -> bool:
+    """Whether a name stands for a pipe, a socket or a device."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def check_new(path: str | os.PathLike, overwrite: bool = False) -> Path:
     """Return `path` if a file may be made there; a replacement of it that was broken off is finished first.
 
@@ -36,6 +45,8 @@ def check_new(path: str | os.PathLike, overwrite: bool = False) -> Path:
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; a file name is needed")
+    if is_special(path):
+        raise OutputError(f"{path}: is a pipe or a device; outputs appear whole under a file name, give one")
     recover(path)
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path}: exists already; choose another name or give --overwrite")
@@ -372,7 +383,7 @@ def atomic_write(path: str | os.PathLike, mode: str = "wb", overwrite: bool = Fa
 
 def atomic_write_text(path: str | os.PathLike, text: str, overwrite: bool = False) -> None:
     """Write a text file (UTF-8) atomically."""
-    with atomic_write(path, "w", overwrite, encoding="utf-8") as handle:
+    with atomic_write(path, "w", overwrite, encoding="utf-8", errors="surrogateescape") as handle:
         handle.write(text)
 
 

@@ -1,10 +1,15 @@
-"""Files compressed by gzip, bzip2 or xz, read as if they were not: lists in memory, densities by way of a temporary file."""
+"""Pipes, and files compressed by gzip, bzip2 or xz, read as if they were plain files: by way of a temporary file.
 
+Lists are unpacked in memory.
+"""
+
+import atexit
 import bz2
 import gzip
 import lzma
 import os
 import shutil
+import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -28,9 +33,46 @@ def is_compressed(raw: bytes) -> bool:
 
 def open_plain(path: str | os.PathLike) -> IO[bytes]:
     """Open a file for reading, what is in it if it is compressed."""
-    with open(path, "rb") as handle:
+    file = on_disk(path)
+    with open(file, "rb") as handle:
         opener = _opener(handle.read(8))
-    return open(path, "rb") if opener is None else opener(path, "rb")  # type: ignore[no-any-return]
+    return open(file, "rb") if opener is None else opener(file, "rb")  # type: ignore[no-any-return]
+
+
+#: Device and number of pipes that were read -> where what came through lies.
+_taken: dict[tuple[int, int], Path] = {}
+
+
+def is_pipe(path: str | os.PathLike) -> bool:
+    """Whether a name stands for a pipe."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def on_disk(path: str | os.PathLike) -> Path:
+    """The file itself; of a pipe, a temporary file with all that comes through, made once and kept to the end of the process.
+
+    Raises
+    ------
+    InputError
+        There is no room for it.
+    """
+    if not is_pipe(path):
+        return Path(path)
+    found = os.stat(path)
+    key = (found.st_dev, found.st_ino)
+    if key not in _taken:
+        name = temporary_folder() / "pipe"
+        atexit.register(remove, name)
+        try:
+            with open(path, "rb") as source, open(name, "wb") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be taken from the pipe: {error.strerror or error}") from error
+        _taken[key] = name
+    return _taken[key]
 
 
 def read_plain(path: str | os.PathLike) -> bytes:

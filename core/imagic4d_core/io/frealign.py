@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.compressed import read_plain
 from imagic4d_core.io.particles import Metadata, Particles, axis_from_standard, numbered, volts
 from imagic4d_core.io.star import Columns, numbers
 
@@ -24,9 +25,12 @@ _STACKS = (".mrcs", ".mrc", ".st", ".stk", ".hed", ".spi")
 
 
 def _table(path: Path) -> dict[str, NDArray[np.float64]]:
+    text = [line for line in read_plain(path).decode("latin-1").splitlines() if line.strip() and line.strip()[0] not in "Cc#"]
+    if not text:
+        raise InputError(f"{path}: lists no images")
     try:
-        values = np.loadtxt(path, comments=["C", "c", "#"], ndmin=2)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+        values = np.loadtxt(text, comments=["C", "c", "#"], ndmin=2)
+    except ValueError as error:
         raise InputError(f"{path}: cannot be read as FREALIGN parameters: {str(error).splitlines()[0]}") from error
     width = values.shape[1] if values.size else 0
     names = {12: _V8[:12], 13: _V8, 16: _V9, 17: _X}.get(width)

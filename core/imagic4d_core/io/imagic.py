@@ -3,6 +3,7 @@
 Source: imagic-format sheet, sections 1 to 5 and 8.
 """
 
+import itertools
 import os
 from pathlib import Path
 from typing import Literal
@@ -32,18 +33,24 @@ def _plausible(word: NDArray) -> bool:
     return 1 <= word[12] <= _LARGEST and 1 <= word[13] <= _LARGEST
 
 
-def _shape_of(word: NDArray, nblocks: int, hed_size: int, img_size: int, item: int) -> tuple[int, int, int, list[str]] | None:
+def _shape_of(
+    word: NDArray, nblocks: int, hed_size: int, img_size: int, item: int, longer: bool = False
+) -> tuple[int, int, int, list[str]] | None:
     """(objects, sections, headers per object) of one reading of the words, or None where sizes forbid it.
 
-    `word` holds the first record's words as integers.
+    `word` holds the first record's words as integers. With `longer`, the .img may have more than what all counts of the .hed
+    announce alike: it was padded, or an append to it was broken off. Whole images more are rather those of another file.
     """
     records, rest = divmod(hed_size, hdr.RECORD * nblocks)
     plane = int(word[12]) * int(word[13]) * item
     planes, spare = divmod(img_size, plane)
-    if rest or spare or records < 1 or planes < 1:
-        return None
     izlp, i4lp, follow = int(word[60]), int(word[61]), int(word[1])
     notes: list[str] = []
+    if longer and spare and records <= planes and follow + 1 == records and (izlp * i4lp == records or i4lp < 1):
+        planes, spare = records, 0
+        notes.append(f"{img_size - records * plane} bytes behind the densities are ignored")
+    if rest or spare or records < 1 or planes < 1:
+        return None
     if records > planes:
         if follow + 1 != planes:
             return None
@@ -135,12 +142,12 @@ class ImagicFile:
                 f"convert the file to IEEE ({hdr.LITTLE}) first"
             )
         item = np.dtype(hdr.TYPES[type_word]).itemsize
-        for order in orders:
+        for longer, order in itertools.product((False, True), orders):
             word = words[order]
             if not _plausible(word):
                 continue
             for nblocks in dict.fromkeys([int(word[3]) if 1 <= word[3] <= 64 else 1, 1]):
-                found = _shape_of(word, nblocks, self.hed_size, self.img_size, item)
+                found = _shape_of(word, nblocks, self.hed_size, self.img_size, item, longer)
                 if found:
                     self._settle(word, order, type_word, nblocks, found, raw)
                     return

@@ -88,7 +88,10 @@ def read_into(fd: int, offset: int, array: NDArray, path: str | os.PathLike) -> 
     view = array.data.cast("B") if array.size else memoryview(b"")
     done = 0
     while done < len(view):
-        got = os.preadv(fd, [view[done : done + _CHUNK]], offset + done)
+        try:
+            got = os.preadv(fd, [view[done : done + _CHUNK]], offset + done)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
         if got <= 0:
             raise InputError(f"{path}: ends at byte {offset + done}, {len(view) - done} bytes too early; the file is truncated")
         done += got

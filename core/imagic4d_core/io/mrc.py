@@ -4,7 +4,9 @@ Densities are read and written by position, block by block, not by a memory map:
 a limit on address space. Lines are turned to IMAGIC's order (first line on top) here and nowhere else.
 """
 
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
+from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import Layout, open_fd, read_into, row_order, turned
 
 _MODES = {0: "i1", 1: "i2", 2: "f4", 3: "i2", 4: "c8", 6: "u2", 12: "f2"}
@@ -43,7 +46,9 @@ def parse(raw: bytes, size: int) -> Any:
         if stamped:
             return head
         item = np.dtype(_MODES.get(int(head["mode"]), "u1")).itemsize * (2 if int(head["mode"]) == 3 else 1)
-        if int(head["nsymbt"]) >= 0 and size == 1024 + int(head["nsymbt"]) + int(np.prod(dims, dtype=np.int64)) * item:
+        spare = size - 1024 - int(head["nsymbt"]) - math.prod(dims) * item
+        axes = sorted(int(head[k]) for k in ("mapc", "mapr", "maps"))
+        if int(head["nsymbt"]) >= 0 and (spare == 0 or (spare > 0 and axes in ([0, 0, 0], [1, 2, 3]))):
             return head
     if stamped:  # an MRC file with nonsense inside: let the reader say which word
         return np.frombuffer(raw, HEADER_DTYPE.newbyteorder(orders[0]))[0]
@@ -142,6 +147,7 @@ class MrcFile:
             path, "MRC", zs // sections, sections, ys, xs, sections > 1, dtype, None, _WORD_OF[dtype.str[1:]], notes
         )
         self._sizes(head, stack)
+        self.made_of = hdr.made_of_lines(bytes(label) for label in head["label"])
 
     def _sizes(self, head: Any, stack: bool) -> None:
         lay = self.layout
@@ -201,7 +207,10 @@ class MrcFile:
 
     def headers(self, start: int, stop: int) -> NDArray:
         """Header records made up from the MRC header; poses from ``NAME.star`` where there is one."""
-        return self.layout.records(start, stop)
+        h = self.layout.records(start, stop)
+        if self.made_of:
+            h["HISTORY"] = b";".join(self.made_of)[: hdr.HEADER_DTYPE["HISTORY"].itemsize]
+        return h
 
     def close(self) -> None:
         """Close the file."""
@@ -225,6 +234,7 @@ def _star_names(path: Path) -> int:
 def build_header(
     objects: int, sections: int, lines: int, pixels: int, dtype: np.dtype, *, pixel_size: float | None, volumes: bool,
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0), statistics: tuple[float, float, float, float] = (0.0, -1.0, -2.0, -1.0),
+    labels: Sequence[bytes] = (),
 ) -> bytes:  # fmt: skip
     """The 1024 bytes of a little-endian MRC2014 header.
 
@@ -241,6 +251,8 @@ def build_header(
         x, y, z in angstrom.
     statistics : tuple of float
         Minimum, maximum, mean, rms; the default means "not known".
+    labels : sequence of bytes
+        Further labels, of which nine have room.
     """
     from mrcfile.dtypes import HEADER_DTYPE
 
@@ -261,6 +273,7 @@ def build_header(
     head["nversion"] = 20141
     head["map"] = b"MAP "
     head["machst"][:] = (0x44, 0x44, 0, 0)
-    head["nlabl"] = 1
-    head["label"][0] = b"Written by im4d (imagic4d)".ljust(80)
+    lines = [b"Written by im4d (imagic4d)", *labels][:10]
+    head["nlabl"] = len(lines)
+    head["label"][: len(lines)] = [line[:80].ljust(80) for line in lines]
     return head.tobytes()

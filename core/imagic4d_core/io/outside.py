@@ -116,6 +116,8 @@ def check_rows(columns: Mapping[str, tuple[NDArray, float]], path: str | os.Path
     """
     found: list[tuple[int, str, float]] = []
     for name, (values, limit) in columns.items():
+        if not len(values):
+            continue
         flat = np.asarray(values).reshape(len(values), -1)
         k = first_bad(flat.ravel(), limit)
         if k >= 0:

@@ -166,7 +166,8 @@ def present(name: str, listing: str | os.PathLike) -> Path | None:
     """The file of that name as seen from a metadata file, from a folder above it (the project) or the current one, or None."""
     path = Path(name)
     folder = Path(os.path.abspath(listing)).parent
-    folders = [Path("/")] if path.is_absolute() else [folder, Path.cwd(), *folder.parents[:_LEVELS]]
+    real = Path(os.path.realpath(listing)).parent  # of a symbolic link to a list
+    folders = [Path("/")] if path.is_absolute() else [folder, real, Path.cwd(), *folder.parents[:_LEVELS], *real.parents[:_LEVELS]]
     try:
         return next((f / path for f in folders if (f / path).is_file()), None)
     except (OSError, ValueError):  # a name that cannot be one
@@ -186,7 +187,8 @@ def locate(name: str, listing: str | os.PathLike) -> Path:
     found = present(name, listing)
     if found is not None:
         return found
-    if (folder / path.name).is_file():  # the stack was moved together with its list
-        return folder / path.name
+    for beside in (folder, Path(os.path.realpath(listing)).parent):
+        if (beside / path.name).is_file():  # the stack was moved together with its list
+            return beside / path.name
     where = "" if path.is_absolute() else f" from {folder}, the folders above it, or the current one"
     raise InputError(f"{listing}: lists images of {name}, which is not there{where}; put the stack beside the list")

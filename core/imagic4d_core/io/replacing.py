@@ -159,7 +159,7 @@ def _replace_sidecar(stack: Any, records: NDArray) -> None:
         raise OutputError(f"{stack.path}: headers of {stack.format} files cannot be replaced; give a name for the output")
     known, side = Metadata.from_headers(records[:: stack.sections], not stack.is_volumes), star.sidecar(stack.path)
     if not side.is_file():
-        with atomic.atomic_write(side, "w", encoding="utf-8") as handle:
+        with atomic.atomic_write(side, "w", encoding="utf-8", errors="surrogateescape") as handle:
             write_star(handle, known, stack.path.name, stack.pixel_size, stack.pixels, stack.is_volumes)
         return
     try:
@@ -179,7 +179,7 @@ def _replace_sidecar(stack: Any, records: NDArray) -> None:
     own = star.read_particles(side).metadata.pixel_size if not stack.is_volumes else None
     before = old.select(places)
     before.pixel_size = None if own is None else own[rows]
-    with atomic.atomic_write(side, "w", overwrite=True, encoding="utf-8") as handle:
+    with atomic.atomic_write(side, "w", overwrite=True, encoding="utf-8", errors="surrogateescape") as handle:
         write_edited(handle, side, rows, before, known.select(places), stack.pixel_size)
 
 

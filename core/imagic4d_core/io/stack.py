@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError
 from imagic4d_core.io import compressed, eman, imagic, listing, mrc, spider, star
-from imagic4d_core.io.atomic import recover
+from imagic4d_core.io.atomic import is_special, recover
 from imagic4d_core.io.header import HEADER_DTYPE, set_geometry
 from imagic4d_core.io.layout import check_finite
 from imagic4d_core.io.locations import Locations, parse_locations, split_spec
@@ -39,6 +39,10 @@ def _reader(name: str, rows: str | None) -> Any:
     path = Path(name)
     if path.is_dir():
         raise InputError(f"{name}: is a folder; a file is needed")
+    if compressed.is_pipe(path):
+        return _piped_reader(path, rows)
+    if is_special(path):
+        raise InputError(f"{name}: is a device; a file or a pipe is needed")
     for file in {path, imagic.pair_of(name)[0]}:
         recover(file)
     if not path.is_file() or path.suffix.lower() in (".hed", ".img"):
@@ -71,6 +75,26 @@ def _reader(name: str, rows: str | None) -> Any:
     raise InputError(f"{name}: {what}; a file of one of these formats is needed")
 
 
+def _piped_reader(path: Path, rows: str | None) -> Any:
+    """The reader of what comes through a pipe; a list finds its stacks from the current folder."""
+    file = compressed.on_disk(path)
+    with open(file, "rb") as handle:
+        raw = handle.read(1024)
+    if not compressed.is_compressed(raw) and listing.is_listing(file, raw):
+        return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows), _size_of)
+    return _named(path, file, rows)
+
+
+def _named(path: Path, file: Path, rows: str | None) -> Any:
+    """The reader of a temporary file that stands for `path`."""
+    try:
+        reader = _reader(str(file), rows)
+    except Im4dError as error:
+        raise type(error)(str(error).replace(str(file), str(path))) from error
+    reader.path = reader.layout.path = path
+    return reader
+
+
 def _unpacked_reader(path: Path, rows: str | None) -> Any:
     """The reader of what is in a compressed file; a list finds its stacks from where the compressed one lies."""
     with compressed.open_plain(path) as handle:
@@ -82,12 +106,9 @@ def _unpacked_reader(path: Path, rows: str | None) -> Any:
         return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows), _size_of)
     name = compressed.unpacked(path)
     try:
-        reader = _reader(str(name), rows)
-    except Im4dError as error:
-        raise type(error)(str(error).replace(str(name), str(path))) from error
+        reader = _named(path, name, rows)
     finally:
         compressed.remove(name)
-    reader.path = reader.layout.path = path
     reader.layout.notes.append("compressed: unpacked while it is read")
     return reader
 

@@ -52,7 +52,7 @@ class Table(Mapping):
         """Take every `step`-th of the raw values as a column."""
         from gemmi import cif
 
-        self._columns[label] = lambda: [cif.as_string(v) for v in values[start::step]]
+        self._columns[label] = lambda: [from_gemmi(cif.as_string(v)) for v in values[start::step]]
 
     def __getitem__(self, label: str) -> list[str]:
         return self._columns[label]()
@@ -76,17 +76,29 @@ def read_document(path: str | os.PathLike) -> Any:
 
     raw = read_plain(path).removeprefix(b"\xef\xbb\xbf")
     try:
-        return cif.read_string(_quoted(raw) if not raw.isascii() else raw.decode("ascii"))
+        return cif.read_string(_quoted(for_gemmi(os.fsdecode(raw))) if not raw.isascii() else raw.decode("ascii"))
     except (RuntimeError, ValueError, UnicodeError, MemoryError) as error:
         bad = _bad_row(raw)
         raise InputError(f"{path}: cannot be read as STAR: {bad or str(error).splitlines()[0]}") from error
 
 
-def _quoted(raw: bytes) -> str:
+#: Bytes of names that are no UTF-8 are surrogates in Python, which gemmi does not take; it gets these private characters instead.
+_PRIVATE = {0xDC00 + k: 0xF700 + k for k in range(0x80, 0x100)}
+_BYTES = {private: byte for byte, private in _PRIVATE.items()}
+
+
+def for_gemmi(text: str) -> str:
+    """Text as gemmi takes it, whatever bytes the names of files in it are."""
+    return text if text.isascii() else text.translate(_PRIVATE)
+
+
+def from_gemmi(text: str) -> str:
+    """Inverse of `for_gemmi`; written with ``errors="surrogateescape"`` the bytes are those of the names."""
+    return text if text.isascii() else text.translate(_BYTES)
+
+
+def _quoted(text: str) -> str:
     """Text with words beyond ASCII in quotes."""
-    text = raw.decode("utf-8", "surrogateescape")
-    if any("\udc80" <= c <= "\udcff" for c in text):
-        text = raw.decode("latin-1")
 
     def quote(found: re.Match[str]) -> str:
         word = found.group()

@@ -1,7 +1,8 @@
 """STAR metadata as RELION 3.1 and later reads it: writing, by gemmi. Labels are those of `star`."""
 
 import os
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -10,7 +11,27 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, OutputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.particles import Metadata, axis_to_standard, volts
-from imagic4d_core.io.star import ASSUMED, CLASS2D, FLAT3D, MEMBERS, OWN, read_document, read_particles
+from imagic4d_core.io.star import ASSUMED, CLASS2D, FLAT3D, MEMBERS, OWN, for_gemmi, from_gemmi, read_document, read_particles
+
+#: Values that need no quotes, which many readers keep as part of a name.
+_PLAIN = re.compile(r"[^\s'\"]+")
+
+
+def image_name(k: int, stack: str) -> str:
+    """``000012@stack.mrcs`` of an image, from 0, quoted only where it must be."""
+    from gemmi import cif
+
+    name = for_gemmi(f"{k + 1:06d}@{stack}")
+    return name if _PLAIN.fullmatch(name) else str(cif.quote(name))
+
+
+def _bare(values: Sequence[str]) -> list[str]:
+    """Raw values without the quotes that reading gave to names beyond ASCII."""
+    return [v if v.isascii() or not _PLAIN.fullmatch(v[1:-1]) else v.strip("'") for v in values]
+
+
+def _save(handle: IO[str], document: Any) -> None:
+    handle.write("# version 30001\n\n" + from_gemmi(document.as_string()) + "\n")
 
 
 def texts(values: NDArray) -> list[str]:
@@ -70,7 +91,7 @@ def write_star(
 
     count, words = len(metadata), metadata.words
     poses = metadata.poses if metadata.poses is not None else Poses.blank(count)
-    columns: dict[str, list[str]] = {"_rlnImageName": [cif.quote(f"{k + 1:06d}@{stack}") for k in range(count)]}
+    columns: dict[str, list[str]] = {"_rlnImageName": [image_name(k, stack) for k in range(count)]}
     sizes: NDArray | None = None if not pixel_size else np.full(count, float(f"{pixel_size:.9g}"))
     if sizes is None and metadata.pixel_size is not None and len(metadata.pixel_size) and (metadata.pixel_size > 0).all():
         sizes = metadata.pixel_size
@@ -105,7 +126,7 @@ def write_star(
         _write_optics(document, groups, box, volumes)
     loop = document.add_new_block("images" if sizes is None else "particles").init_loop("", list(columns))
     loop.set_all_values(list(columns.values()))
-    handle.write("# version 30001\n\n" + document.as_string() + "\n")
+    _save(handle, document)
 
 
 def _write_optics(document: Any, groups: list[tuple[float, ...]], box: int, volumes: bool) -> None:
@@ -158,7 +179,7 @@ def write_like(
         if loop is None:
             out.add_copied_block(block)
             continue
-        width, values = loop.width(), list(loop.values)
+        width, values = loop.width(), _bare(loop.values)
         columns = {tag: [values[k + width * row] for row in rows.tolist()] for k, tag in enumerate(loop.tags)}
         new = pose_columns(poses, None)
         new = _in_their_unit(new, columns, size, theirs)
@@ -166,7 +187,7 @@ def write_like(
             new["_rlnClassNumber"] = texts(poses.ref3d)
         columns |= new | own_columns(poses)
         out.add_new_block(block.name).init_loop("", list(columns)).set_all_values(list(columns.values()))
-    handle.write("# version 30001\n\n" + out.as_string() + "\n")
+    _save(handle, out)
 
 
 def _in_their_unit(
@@ -227,7 +248,7 @@ def write_edited(
             raise OutputError(f"{path}: a change of {word} cannot be written into a list row by row; give a name for the output")
     document = read_document(path)
     loop = next(t for b in document if (t := b.find_loop("_rlnImageName").get_loop()) is not None)
-    tags, values = list(loop.tags), list(loop.values)
+    tags, values = list(loop.tags), _bare(loop.values)
     columns = {tag: values[k :: len(tags)] for k, tag in enumerate(tags)}
     count = len(columns["_rlnImageName"])
     made: dict[str, list[str]] = {}
@@ -255,4 +276,4 @@ def write_edited(
     if fresh:
         loop.add_columns(fresh, "0")
     loop.set_all_values(list(columns.values()))
-    handle.write("# version 30001\n\n" + document.as_string() + "\n")
+    _save(handle, document)

@@ -26,6 +26,8 @@ _NOT_WRITTEN = (".xmp", ".cs", ".par", ".tif", ".tiff", ".png", ".em", ".dm3", "
 _TYPE_OF = {"f4": "REAL", "i4": "LONG", "i2": "INTG", "u1": "PACK", "c8": "COMP"}
 _MRC_DTYPES = ("i1", "i2", "f4", "c8", "u2", "f2")
 _HEADER_CHUNK = 4096
+#: Bytes of densities read at a time for their statistics.
+_MEASURED = 1 << 23
 
 
 def output_format(path: str | os.PathLike) -> str:
@@ -38,6 +40,8 @@ def output_format(path: str | os.PathLike) -> str:
     """
     if os.path.basename(os.fspath(path)) in ("", ".", "..", ".hed", ".img"):
         raise OutputError(f"{path}: is no file name; give one, such as {os.path.join(os.path.dirname(path), 'images.hed')}")
+    if atomic.is_special(path):
+        raise OutputError(f"{path}: is a pipe or a device; outputs appear whole under a file name, give one")
     end = Path(path).suffix.lower()
     if end in _NOT_WRITTEN:
         raise OutputError(
@@ -113,8 +117,6 @@ class StackWriter:
         self._left_to_commit = False  # from then on `atomic.commit` looks after the temporary files
         #: line for word 200 of the headers
         self.history = ""
-        #: MRC header statistics (minimum, maximum, mean, rms) to keep where densities were copied byte by byte
-        self.statistics: tuple[float, float, float, float] | None = None
         names, self._created = self._on_root(lambda: (self._make_temps(), hdr.creation_time()))
         self._data_tmp, self._head_tmp = names
         self._data_fd = os.open(self._data_tmp, os.O_RDWR)
@@ -250,11 +252,24 @@ class StackWriter:
         self.write(start * self.sections, data.reshape(-1, self.lines, self.pixels))
 
     def copy_bytes(self, source_fd: int, source_offset: int, start: int, count: int, source: str | os.PathLike) -> None:
-        """Copy densities of `count` images, from `start` on, byte by byte from another file; headers keep their statistics."""
+        """Copy densities of `count` images, from `start` on, byte by byte from another file.
+
+        Headers of images keep their statistics; that of an MRC file is made new.
+        """
         self._span(start, count)
         place, size = self.offset + start * self.plane, count * self.plane
         copy_range(source_fd, source_offset, self._data_fd, place, size, source, self.path)
         self._seen[start : start + count, 4] = 2
+        if self.format == "MRC":
+            self._measure(start, count)
+
+    def _measure(self, start: int, count: int) -> None:
+        """Statistics of images that stand in the file already."""
+        step = max(1, _MEASURED // self.plane)
+        for k in range(start, start + count, step):
+            n = min(step, start + count - k)
+            data = read_into(self._data_fd, self._at(k), np.empty((n, self.lines, self.pixels), self.dtype), self.path)
+            self._seen[k : k + n, :4], self._seen[k : k + n, 4] = image_statistics(data) + 0.0, 1
 
     def set_headers(self, start: int, records: NDArray) -> None:
         """Write header records from image `start` on; the words that depend on the file are set right.
@@ -365,22 +380,22 @@ class StackWriter:
         return Metadata.concatenate(parts)
 
     def _finish_mrc(self, seen: NDArray[np.float64]) -> list[tuple[Path, Path]]:
-        statistics = self.statistics or (0.0, -1.0, -2.0, -1.0)
+        statistics = (0.0, -1.0, -2.0, -1.0)
         if (seen[:, 4] == 1).all() and np.isfinite(seen).all():
             mean = float(seen[:, 0].mean())
             rms = float(np.sqrt((seen[:, 1] + np.square(seen[:, 0] - mean)).mean()))
             statistics = (float(seen[:, 2].min()), float(seen[:, 3].max()), mean, rms)
+        known = self._metadata()
         head = mrc.build_header(
             self.objects, self.sections, self.lines, self.pixels, self.dtype, pixel_size=self.pixel_size, volumes=self.is_volumes,
-            origin=self.origin, statistics=statistics,
+            origin=self.origin, statistics=statistics, labels=self._made_of(),
         )  # fmt: skip
         write_at(self._data_fd, 0, head, self.path)
         pairs = [(self._data_tmp, self.path)]
-        known = self._metadata()
         side = star.sidecar(self.path)
         if self.listed or known.any_set() or self._outdates(side):
             atomic.check_new(side, self.overwrite)
-            with open(self._head_tmp, "w", encoding="utf-8") as handle:
+            with open(self._head_tmp, "w", encoding="utf-8", errors="surrogateescape") as handle:
                 # RELION looks from the project's folder, where the command was given
                 name = str(self.path) if self.listed and not self.path.is_absolute() else self.path.name
                 write_star(handle, known, name, self.pixel_size, self.pixels, self.is_volumes)
@@ -388,6 +403,17 @@ class StackWriter:
         else:
             atomic.discard([self._head_tmp])
         return pairs
+
+    def _made_of(self) -> list[bytes]:
+        """Lines of the histories of volumes, or of projections of such, that tell which images those were made of.
+
+        An MRC file has one history for all its objects, so of volumes that left out images, each other ones, nothing is kept.
+        """
+        found: list[bytes] = []
+        for start in range(0, self.n_images, _HEADER_CHUNK):
+            h = self._read_records(start, min(self.n_images, start + _HEADER_CHUNK))
+            found += hdr.made_of_lines(h["HISTORY"][(h["IM4DTAG"] != hdr.TAG) | (h["FOLD"] == 0)].tolist())
+        return list(dict.fromkeys(found))
 
     def _outdates(self, side: Path) -> bool:
         """Whether a STAR file tells of the images that are replaced: its poses are not those of the new ones."""

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import InputError, MismatchError
+from imagic4d_core.errors import InputError
 from imagic4d_core.msa.rows import loops_for
 
 METRICS = ("euclidean", "chi-square", "modulation")
@@ -241,7 +241,7 @@ def mask_index(mask: NDArray[np.float32] | None, radius: float | None, box: tupl
 
     Parameters
     ----------
-    mask : ndarray or None, shape (lines, pixels) or (sections, lines, pixels)
+    mask : ndarray or None, shape `box`
     radius : float or None
         Pixels.
     box : (int, int, int)
@@ -262,10 +262,7 @@ def mask_index(mask: NDArray[np.float32] | None, radius: float | None, box: tupl
     """
     use = np.ones(box, bool)
     if mask is not None:
-        given = mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
-        if given.shape != box:
-            raise MismatchError(f"{name}: a mask of {_size(given.shape)}, but the input has {_size(box)}; they must be equal")
-        use &= given > 0.5
+        use &= mask.reshape(box) > 0.5
     if radius is not None:
         axes = [np.arange(n) - n // 2 for n in box]
         r2 = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2
@@ -273,7 +270,3 @@ def mask_index(mask: NDArray[np.float32] | None, radius: float | None, box: tupl
     if not use.any():
         raise InputError(f"{name or 'mask'}: no pixel is above 0.5" + (" inside the radius" if radius is not None else ""))
     return np.flatnonzero(use)
-
-
-def _size(box: tuple[int, ...]) -> str:
-    return " x ".join(str(k) for k in (box if box[0] > 1 else box[1:]))

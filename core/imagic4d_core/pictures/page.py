@@ -15,6 +15,7 @@ from imagic4d_core.pictures.rundata import Run, VolumeTiles, plain_words
 from imagic4d_core.pictures.sorting import SCRIPT
 from imagic4d_core.pictures.sphere import orientation_figure
 from imagic4d_core.pictures.style import colour_of, figure_svg, figures
+from imagic4d_core.pictures.verdict import verdict_cards
 
 
 def _e(text: Any) -> str:
@@ -96,7 +97,7 @@ def _head(run: Run) -> str:
     )
     return (
         f'<h1>4D refinement{source}</h1>\n<p class="sub">{_e(run.name)} · {" · ".join(_e(f) for f in facts)}</p>\n'
-        f'<div class="said">{said}{truth}<ul>{items}</ul></div>\n{missing}'
+        f'<div class="said">{said}{truth}</div>\n{verdict_cards(run)}\n<div class="said"><ul>{items}</ul></div>\n{missing}'
     )
 
 

@@ -14,7 +14,7 @@ CHUNK = 1 << 17
 def _divide(a: NDArray, b: NDArray, out: NDArray) -> None:
     zero = b == 0
     np.divide(a, b, out=out, where=~zero)
-    out[zero] = 0
+    np.copyto(out, 0, where=zero)
 
 
 COMBINE: dict[str, Callable[[NDArray, NDArray, NDArray], object]] = {

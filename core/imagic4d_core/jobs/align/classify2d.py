@@ -163,6 +163,8 @@ def classify2d(
             count, box = images.n_images, images.lines
             some = images.headers(0, min(count, 1000))
             known = correct_ctf and bool((some["DEFOCUS1"] != 0).any()) and not done(some).any()
+        if count < 4:
+            raise MismatchError(f"{src}: holds {count} image{'s' * (count > 1)}; classification needs 4 at least, for 2 classes")
         if not 2 <= classes <= count // 2:
             raise MismatchError(f"{src}: {count} images cannot make {classes} classes; ask for 2 to {count // 2}")
         if iterations < 1:

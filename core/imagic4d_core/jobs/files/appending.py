@@ -15,7 +15,7 @@ from imagic4d_core.errors import InputError, MismatchError, OutputError
 from imagic4d_core.io.locations import split_spec
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
 from imagic4d_core.io.writer import output_format, output_paths
-from imagic4d_core.jobs.files.copying import _move, shape_text
+from imagic4d_core.jobs.files.copying import _move, joined_type, shape_text
 from imagic4d_core.jobs.images.operating import open_unit
 from imagic4d_core.parallel import SERIAL
 
@@ -72,7 +72,7 @@ def append(
     sources : sequence of path
         In this order; ``NAME,3,5`` selects locations.
     dst : path
-        Its density type and format are kept.
+        Its density type and format are kept, but whole numbers become REAL where real ones come.
     unit : {"images", "volumes"}
         What locations count. Sections of volumes may be appended to images, images to volumes only as whole volumes.
     overwrite : bool
@@ -113,9 +113,10 @@ def append(
             raise MismatchError(
                 f"{home.path}: holds volumes of {sections} sections; {came} images do not make whole volumes of it"
             )
+        dtype, word, said = joined_type(home, new)
         with create_stack(
             dst, (have + came) // sections, sections, home.lines, home.pixels, pixel_size=home.pixel_size, overwrite=True,
-            dtype=home.dtype, rows="centre", type_word=home.layout.type_word, nblocks=max(s.nblocks for s in [home, *new]),
+            dtype=dtype, rows="centre", type_word=word, nblocks=max(s.nblocks for s in [home, *new]),
             origin=home.origin, volumes=home.layout.is_volumes if sections > 1 else None,
         ) as writer:  # fmt: skip
             at, total = 0, have + came
@@ -124,7 +125,7 @@ def append(
                 at += stack.n_images
     return Appended(
         [os.fspath(s) for s in sources], str(writer.path), writer.objects, writer.sections, writer.lines, writer.pixels,
-        came // sections, have // sections + 1, [f"{s.path}: {note}" for s in new for note in s.notes],
+        came // sections, have // sections + 1, said + [f"{s.path}: {note}" for s in new for note in s.notes],
     )  # fmt: skip
 
 

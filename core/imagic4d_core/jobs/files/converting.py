@@ -171,6 +171,6 @@ def convert_list(
                     f"images for {total} rows"
                 )
             rows = np.arange(total)
-        with atomic.atomic_write(target, "w", overwrite, encoding="utf-8") as handle:
+        with atomic.atomic_write(target, "w", overwrite, encoding="utf-8", errors="surrogateescape") as handle:
             write_like(handle, template, rows, Metadata.from_headers(h), h["PIXSIZE"].astype(np.float64))
         return ListSummary(str(stack.path), str(dst), str(template), len(h), total)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +90,28 @@ def _dtype_of(stack: Stack, type_word: str | None) -> tuple[np.dtype, str | None
     if word not in TYPES:
         raise InputError(f"type {type_word!r} is not known; types are {', '.join(t.lower() for t in TYPES)}")
     return np.dtype(TYPES[word]), word
+
+
+def joined_type(home: Stack, others: Sequence[Stack]) -> tuple[np.dtype, str | None, list[str]]:
+    """Density type and type word of a file that takes images of others, and what is to be said of them.
+
+    That of the file itself, as long as it can hold the others: whole numbers become REAL where real ones come, as these would
+    lose what is behind the point.
+
+    Raises
+    ------
+    MismatchError
+        LONG, which REAL cannot hold in all its digits, and real densities.
+    """
+    real = next((s for s in others if s.dtype.kind == "f"), None)
+    if home.dtype.kind not in "iu" or real is None:
+        return home.dtype, home.layout.type_word, []
+    if home.dtype.itemsize > 2:
+        raise MismatchError(
+            f"{real.path}: holds real densities, {home.path} whole numbers of 32 bits; neither type holds both: "
+            "bring them to one (im4d convert --type)"
+        )
+    return np.dtype(np.float32), "REAL", [f"made REAL, as {real.path} holds real densities (it was {home.layout.type_word})"]
 
 
 def _regroup(stack: Stack, what: str | None, sections: int | None) -> tuple[int, int]:
@@ -220,8 +242,6 @@ def put(
         name, objects, planes, stack.lines, stack.pixels, pixel_size=size, overwrite=overwrite, dtype=dtype, rows=rows,
         type_word=word, nblocks=stack.nblocks, origin=stack.origin, volumes=volumes,
     ) as writer:  # fmt: skip
-        if stack.index is None and writer.format == "MRC" and stack.format == "MRC":
-            writer.statistics = getattr(stack.reader, "statistics", None)
         _move(stack, writer, 0, rows, finite, progress, edit=edit)
     copied = stack.objects if (objects, planes) == (stack.objects, stack.sections) else objects
     return _summary(stack, writer, copied, None, size or stack.pixel_size)
@@ -277,9 +297,10 @@ def _replace(
             )
             raise InputError(f"{old.path}: location {first} is out of range; the file holds {have} {unit}, and {limit}")
         total = max(have, end)
+        dtype, word, said = joined_type(old, [stack])
         with create_stack(
             name, total * per // old.sections, *old.shape[1:], pixel_size=old.pixel_size if old.format == "MRC" else None,
-            overwrite=True, dtype=old.dtype, rows=rows, type_word=old.layout.type_word, nblocks=old.nblocks,
+            overwrite=True, dtype=dtype, rows=rows, type_word=word, nblocks=old.nblocks,
             origin=old.origin, volumes=old.is_volumes,
         ) as writer:  # fmt: skip
             at, stop = (first - 1) * per, end * per
@@ -288,7 +309,11 @@ def _replace(
                 if len(part):
                     _move(Stack(_Borrowed(old.reader), part, True), writer, start, rows, False, None)
             _move(stack, writer, at, rows, finite, progress, edit=edit)
-        return _summary(stack, writer, count, first, writer.pixel_size or old.pixel_size)
+        out = _summary(stack, writer, count, first, writer.pixel_size or old.pixel_size)
+        for text in said:
+            log.warning("%s: %s", name, text)
+        out.notes += said
+        return out
 
 
 class _Borrowed:

@@ -1,13 +1,15 @@
 """What is in a file (`info`), and whether it keeps the rules of its format (`validate`)."""
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from imagic4d_core.errors import InputError
+from imagic4d_core.errors import Im4dError, InputError, MismatchError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io import header as hdr
 from imagic4d_core.io.imagic import pair_of
@@ -17,6 +19,7 @@ from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.jobs.files.copying import Progress, shape_text
 
 _HEADERS = 8192
+T = TypeVar("T")
 
 #: Everything `validate` can find: code -> (severity, what it means). Errors make a file invalid, warnings do not.
 FINDINGS: dict[str, tuple[str, str]] = {
@@ -38,7 +41,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "mrc-stamp": ("error", "MRC: no 'MAP ' or machine stamp"),
     "mrc-cell": ("warning", "MRC: no usable pixel size in the header"),
     "mrc-group": ("warning", "MRC: space group and sampling do not say whether these are images, a volume or several"),
-    "mrc-length": ("warning", "MRC: the file is longer than its header says"),
+    "length": ("warning", "the file is longer than its header says"),
     "star": ("warning", "the STAR file beside an MRC file cannot be used"),
 }
 
@@ -99,15 +102,34 @@ class Info:
         return parts
 
 
+def _unread(failures: list[Im4dError]) -> dict[str, list[str]]:
+    return {"unread": [str(error) for error in failures]} if failures else {}
+
+
+def _each(srcs: Sequence[str], look: Callable[[str], T]) -> tuple[list[T], list[Im4dError]]:
+    """What `look` finds in each file, and the errors of those that cannot be read; of none, the first is raised."""
+    found: list[T] = []
+    failures: list[Im4dError] = []
+    for src in srcs:
+        try:
+            found.append(look(src))
+        except (InputError, MismatchError) as error:
+            failures.append(error)
+    if failures and not found:
+        raise failures[0]
+    return found, failures
+
+
 @dataclass
 class InfoSummary:
-    """What is in some files."""
+    """What is in some files, and why others could not be read."""
 
     files: list[Info]
+    failures: list[Im4dError] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        return {"files": [f.as_dict() for f in self.files]}
+        return {"files": [f.as_dict() for f in self.files]} | _unread(self.failures)
 
     def lines(self) -> list[str]:
         """For people: one table for each file."""
@@ -117,20 +139,42 @@ class InfoSummary:
         return out
 
 
+class _Whole:
+    """Mean, sigma, minimum and maximum of all finite densities of a file, block by block."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.square, self.low, self.high, self.left_out = 0, 0.0, 0.0, np.inf, -np.inf, 0
+
+    def add(self, x: NDArray[np.float64]) -> None:
+        """Take a block into account."""
+        good = np.isfinite(x)
+        self.left_out += int(x.size - np.count_nonzero(good))
+        x = x if good.all() else x[good]
+        if not x.size:
+            return
+        n, m = x.size, float(x.mean())
+        self.square += float(np.square(x - m).sum()) + (m - self.mean) ** 2 * self.count * n / (self.count + n)
+        self.mean += (m - self.mean) * n / (self.count + n)
+        self.count += n
+        self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
+
+    def result(self) -> dict[str, float]:
+        """What there is to say, by name; `not finite` counts densities left out."""
+        found: dict[str, float] = {}
+        if self.count:
+            sigma = float(np.sqrt(self.square / self.count))
+            found = {"mean": self.mean, "sigma": sigma, "min": self.low, "max": self.high}
+        return found | ({"not finite": self.left_out} if self.left_out else {})
+
+
 def _statistics(stack: Stack, progress: Progress = None) -> dict[str, float]:
-    count, mean, square, low, high = 0, 0.0, 0.0, np.inf, -np.inf
+    whole = _Whole()
     for start, stop in stack.blocks():
         data = stack.read_raw(start, stop)
-        x = np.abs(data) if data.dtype.kind == "c" else data
-        x = x.astype(np.float64)
-        n, m = x.size, float(x.mean())
-        square += float(np.square(x - m).sum()) + (m - mean) ** 2 * count * n / (count + n)
-        mean += (m - mean) * n / (count + n)
-        count += n
-        low, high = min(low, float(x.min())), max(high, float(x.max()))
+        whole.add((np.abs(data) if data.dtype.kind == "c" else data).astype(np.float64))
         if progress:
             progress(stop, stack.n_images)
-    return {"mean": mean, "sigma": float(np.sqrt(square / count)), "min": low, "max": high}
+    return whole.result()
 
 
 def _poses_of(stack: Stack) -> dict[str, Any]:
@@ -167,24 +211,24 @@ def info(
 
     Raises
     ------
-    InputError
-        A file that cannot be read.
+    InputError, MismatchError
+        None of the files can be read.
     """
-    out = []
-    for src in srcs:
-        with open_stack(src, loc) as stack:
-            reader, title = stack.reader, ""
-            if stack.format == "IMAGIC":
-                title = stack.headers(0, 1, checked=False)["NAME"][0].decode("ascii", "replace").strip("\0 ")
-            entry = Info(
-                str(stack.path), stack.format, *stack.shape, stack.layout.type_word, stack.layout.dtype.str[0], stack.pixel_size,
-                getattr(reader, "old", False), _poses_of(stack), "".join(c if c.isprintable() else "?" for c in title),
-                list(stack.notes),
-            )  # fmt: skip
-            entry.voxel_size, entry.origin = (list(getattr(reader, k, ())) or None for k in ("voxel", "origin"))
-            entry.statistics = _statistics(stack, progress) if statistics else None
-            out.append(entry)
-    return InfoSummary(out)
+    return InfoSummary(*_each(srcs, lambda src: _info(src, loc, statistics, progress)))
+
+
+def _info(src: str, loc: Locations | None, statistics: bool, progress: Progress) -> Info:
+    with open_stack(src, loc) as stack:
+        reader, title = stack.reader, ""
+        if stack.format == "IMAGIC":
+            title = stack.headers(0, 1, checked=False)["NAME"][0].decode("ascii", "replace").strip("\0 ")
+        entry = Info(
+            str(stack.path), stack.format, *stack.shape, stack.layout.type_word, stack.layout.dtype.str[0], stack.pixel_size,
+            getattr(reader, "old", False), _poses_of(stack), title, list(stack.notes),
+        )  # fmt: skip
+        entry.voxel_size, entry.origin = (list(getattr(reader, k, ())) or None for k in ("voxel", "origin"))
+        entry.statistics = _statistics(stack, progress) if statistics else None
+        return entry
 
 
 @dataclass
@@ -215,18 +259,20 @@ class Validation:
 
 @dataclass
 class ValidateSummary:
-    """Findings on some files."""
+    """Findings on some files, and names of those that are not there."""
 
     files: list[Validation]
+    failures: list[Im4dError] = field(default_factory=list)
 
     @property
     def valid(self) -> bool:
         """Whether all of them are valid."""
-        return all(f.valid for f in self.files)
+        return not self.failures and all(f.valid for f in self.files)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        return {"valid": self.valid, "files": [{"file": f.file, "valid": f.valid, "findings": f.findings} for f in self.files]}
+        files = [{"file": f.file, "valid": f.valid, "findings": f.findings} for f in self.files]
+        return {"valid": self.valid, "files": files} | _unread(self.failures)
 
     def lines(self) -> list[str]:
         """For people: the verdict on each file, then its findings."""
@@ -257,9 +303,9 @@ def validate(srcs: list[str] | tuple[str, ...], *, densities: bool = True, progr
     Raises
     ------
     InputError
-        There is no such file at all.
+        None of the files is there.
     """
-    return ValidateSummary([_validate(src, densities, progress) for src in srcs])
+    return ValidateSummary(*_each(srcs, lambda src: _validate(src, densities, progress)))
 
 
 def _validate(src: str, densities: bool, progress: Progress) -> Validation:
@@ -340,6 +386,7 @@ def _check_imagic(stack: Stack, out: Validation) -> None:
     month, day, year, hour, minute, second = (word[0, k] for k in range(4, 10))
     if not (1 <= month <= 12 and 1 <= day <= 31 and 1980 <= year <= 2200 and hour < 24 and minute < 60 and second < 62):
         out.add("date", f"words 5 to 10 are {month} {day} {year} {hour} {minute} {second}; month, day, year, time would be right")
+    out.findings += [Finding("length", FINDINGS["length"][0], note) for note in stack.notes if "behind the densities" in note]
     size = stack.layout.plane
     if word[0, 10] != size and size < 2**31:
         out.add("bytes", f"word 11 is {word[0, 10]}; {size} would be right")
@@ -358,15 +405,31 @@ def _check_mrc(stack: Stack, out: Validation) -> None:
         if "space group" in note:
             out.add("mrc-group", note)
         elif "behind the densities" in note:
-            out.add("mrc-length", note)
+            out.add("length", note)
         elif note.endswith("not used"):
             out.add("star", note)
+
+
+def _check_mrc_statistics(stack: Stack, found: dict[str, float], out: Validation) -> None:
+    """Warn of minimum, maximum, mean and rms that are said to be known (MRC2014, note 9) and are others."""
+    low, high, mean, rms = stack.reader.statistics
+    if "not finite" in found or not found:
+        return
+    size = max(abs(found["min"]), abs(found["max"]), 1e-30)
+    told = {"min": low, "max": high} if not high < low else {}
+    told |= ({"mean": mean} if not mean < min(low, high) else {}) | ({"sigma": rms} if not rms < 0 else {})
+    wrong = [k for k, v in told.items() if not abs(v - found[k]) <= 1e-3 * max(found["sigma"], 1e-3 * size)]
+    if wrong and not (wrong == ["sigma"] and rms == 0):
+        k = wrong[0]
+        name = {"min": "minimum (word 20)", "max": "maximum (word 21)", "mean": "mean (word 22)", "sigma": "rms (word 55)"}[k]
+        out.add("statistics", f"{name} is {told[k]:.6g}; the densities have {found[k]:.6g} (im4d copy writes the right ones)")
 
 
 def _check_densities(stack: Stack, out: Validation, progress: Progress) -> None:
     bad: list[int] = []
     flat: list[int] = []
     wrong: list[int] = []
+    whole = _Whole()
     for start, stop in stack.blocks():
         data = stack.read_raw(start, stop)
         x = (np.abs(data) if data.dtype.kind == "c" else data).astype(np.float64).reshape(stop - start, -1)
@@ -375,6 +438,8 @@ def _check_densities(stack: Stack, out: Validation, progress: Progress) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
             low, high, mean, sigma = x.min(1), x.max(1), x.mean(1), x.std(1)
         flat += (np.flatnonzero(finite & (low == high)) + start + 1).tolist()
+        if stack.format == "MRC":
+            whole.add(x)
         if stack.format == "IMAGIC" and not stack.is_volumes:
             h = stack.headers(start, stop, checked=False)
             near = 1e-3 * np.maximum(sigma, 1e-30) + 1e-5 * np.abs(mean)
@@ -384,6 +449,8 @@ def _check_densities(stack: Stack, out: Validation, progress: Progress) -> None:
             wrong += (np.flatnonzero(finite & ~fits) + start + 1).tolist()
         if progress:
             progress(stop, stack.n_images)
+    if stack.format == "MRC":
+        _check_mrc_statistics(stack, whole.result(), out)
     if bad:
         out.add("finite", f"NaN or infinite densities in images {format_locations(bad[:20])}{' ...' if len(bad) > 20 else ''}")
     if flat:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.expression import Expression
 from imagic4d_core.geometry.moves import Moves
 from imagic4d_core.io.locations import Locations
-from imagic4d_core.io.stack import open_stack
+from imagic4d_core.jobs.images.masks import read_mask
 from imagic4d_core.jobs.images.operating import Operated, Operation, box_of, open_unit, operate
 from imagic4d_core.masks.shapes import resolved, round_mask
 from imagic4d_core.parallel import SERIAL, Comm
@@ -164,7 +164,7 @@ def _mask(
     if operation == "mask":
         if mask is None:
             raise UsageError("--operation mask needs a file: give --mask FILE")
-        shape, said = read_mask(mask, box, unit), f"masked by {os.fspath(mask)}"
+        shape, said = read_mask(mask, box), f"masked by {os.fspath(mask)}"
     else:
         r, edge = resolved(box, radius, 0.0 if operation == "circular-mask" else falloff)
         shape = round_mask(box, r, edge)
@@ -176,17 +176,3 @@ def _mask(
     return run, said
 
 
-def read_mask(mask: str | os.PathLike, box: Sequence[int], unit: str) -> NDArray[np.float32]:
-    """The mask in a file of one object of the same box.
-
-    Raises
-    ------
-    MismatchError
-        Several objects, or another box.
-    """
-    with open_stack(mask, what=unit if unit == "volumes" else "auto") as stack:
-        shape = box_of(stack) if unit == "volumes" or not stack.is_volumes else stack.shape[1:]
-        if shape != tuple(box) or stack.objects != 1:
-            have, need = " x ".join(map(str, shape)), " x ".join(map(str, box))
-            raise MismatchError(f"{stack.path}: holds {stack.objects} of {have}; one mask of {need} is needed")
-        return stack.read().reshape(box)

@@ -47,17 +47,17 @@ class Windows:
 
 def _star_coordinates(path: Path, stack: Stack) -> NDArray[np.float64]:
     """(x, y) counted from 1 in IMAGIC's axes, of a STAR file with rlnCoordinateX and Y (from 0, y upwards as rows run)."""
-    from imagic4d_core.io.star import read_star
+    from imagic4d_core.io.star import numbers, read_star
 
     for table in read_star(path).values():
         if "_rlnCoordinateX" in table and "_rlnCoordinateY" in table:
             break
     else:
         raise InputError(f"{path}: has no columns _rlnCoordinateX and _rlnCoordinateY; particle coordinates are needed")
-    try:
-        column, row = (np.array(table[f"_rlnCoordinate{k}"], np.float64) for k in "XY")
-    except ValueError:
-        raise InputError(f"{path}: a coordinate is not a number") from None
+    column, row = (numbers(table, f"_rlnCoordinate{k}", path) for k in "XY")
+    assert column is not None and row is not None
+    if not len(row):
+        raise InputError(f"{path}: holds no coordinates; there is nothing to cut")
     names = table.get("_rlnMicrographName", [])
     mine = np.array([os.path.basename(n.rpartition("@")[2]) == stack.path.name for n in names], bool)
     if mine.any():

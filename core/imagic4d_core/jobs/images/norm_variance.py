@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import UsageError, check_word
 from imagic4d_core.io.locations import Locations
-from imagic4d_core.jobs.images.arithmetic import read_mask
+from imagic4d_core.jobs.images.masks import read_mask
 from imagic4d_core.jobs.images.operating import Operated, box_of, in_order, open_unit, operate
 from imagic4d_core.masks.shapes import resolved, round_mask
 from imagic4d_core.parallel import SERIAL, Comm
@@ -75,7 +75,7 @@ def norm_variance(
         box = box_of(stack)
     weights, said = None, f"the whole {unit.removesuffix('s')}"
     if mask is not None:
-        weights, said = read_mask(mask, box, unit), os.fspath(mask)
+        weights, said = read_mask(mask, box), os.fspath(mask)
     elif region != "whole":
         r, edge = resolved(box, mask_radius, 0.0 if region == "circular" else falloff)
         weights, said = round_mask(box, r, edge), f"{r:g} pixels" + (f" and a falloff of {edge:g}" if edge else "")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, MismatchError, UsageError, check_word
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack
-from imagic4d_core.jobs.images.arithmetic import read_mask
+from imagic4d_core.jobs.images.masks import read_mask
 from imagic4d_core.jobs.images.operating import Operated, box_of, in_order, kept_rows, open_unit, operate, survey
 from imagic4d_core.masks.shapes import resolved, round_mask
 from imagic4d_core.parallel import SERIAL, Comm
@@ -117,7 +117,7 @@ def two_images(
     plain = dst is not None and not fit and operation in two.COMBINE
     rows = kept_rows(first, dst, unit, loc, second) if dst is not None and plain else "centre"
     with Partner.open(second, unit, box, count, path, is_complex, rows) as partner:
-        where = _where(mask, mask_radius, box, unit)
+        where = _where(mask, mask_radius, box)
         fraction = 1.0 if max_frequency is None else as_fraction(max_frequency, size)
         settings: dict[str, Any] = {"unit": unit, "loc": loc, "comm": comm, "threads": threads, "progress": progress}
         if operation in COMPARISONS:
@@ -208,11 +208,11 @@ class Partner:
         return self._read(start, start + count)[:, None]
 
 
-def _where(mask: str | os.PathLike | None, radius: float | None, box: tuple[int, ...], unit: str) -> NDArray[np.float32] | None:
+def _where(mask: str | os.PathLike | None, radius: float | None, box: tuple[int, ...]) -> NDArray[np.float32] | None:
     if mask is not None and radius is not None:
         raise UsageError("give either --mask or --mask-radius")
     if mask is not None:
-        return read_mask(mask, box, unit)
+        return read_mask(mask, box)
     return None if radius is None else round_mask(box, resolved(box, radius, 0.0)[0])
 
 

@@ -13,10 +13,11 @@ from imagic4d_core.eigenvolumes.rounds import energies, information, volumes_alo
 from imagic4d_core.eigenvolumes.splitting import Analysis, SplitOptions, analyse, bands_for, sphere
 from imagic4d_core.eigenvolumes.sums import to_box, to_small
 from imagic4d_core.eigenvolumes.views import Views, residuals, slices_of, with_strength_and_noise
-from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.replacing import check_whole, stream_headers
-from imagic4d_core.io.stack import Stack, open_stack, read_stack
+from imagic4d_core.io.stack import Stack, open_stack
+from imagic4d_core.jobs.images.masks import read_mask
 from imagic4d_core.jobs.msa.projection_views import load_views
 from imagic4d_core.jobs.msa.run import check_outputs
 from imagic4d_core.jobs.msa.splitting import LEAST, RADIUS
@@ -130,7 +131,7 @@ def msa_projections(
         options = SplitOptions(eigenvolumes, radius, shells_of(band, box, stack.pixel_size), states=states, seed=seed)
         highest = shells_of(max_frequency, box, stack.pixel_size) or min(MOST, int(FRACTION * box / 2))
         limit = max(highest, options.r_max or bands_for(box, radius, (box - 1) // 2)[-1])
-        focus = None if mask is None else _volume(mask, box)
+        focus = None if mask is None else read_mask(mask, (box, box, box))
         if comm.size > 1:
             warm_first(comm, warmup)
         contrast = amplitude_contrast if weigh_ctf else None
@@ -147,14 +148,6 @@ def msa_projections(
             _write_headers(stack, coordinates, counts, found, told, as_membership, out, overwrite)
         comm.barrier()
     return ProjectionMsa(os.fspath(out or src), document)
-
-
-def _volume(path: str | os.PathLike, box: int) -> NDArray[np.float32]:
-    data, _ = read_stack(path)
-    data = data[0] if data.ndim == 4 and len(data) == 1 else data
-    if data.shape != (box, box, box):
-        raise MismatchError(f"{path}: a mask of {box} x {box} x {box} is needed, this is {' x '.join(map(str, data.shape))}")
-    return np.clip(data, 0.0, 1.0).astype(np.float32)
 
 
 @dataclass

@@ -12,8 +12,9 @@ from imagic4d_core.errors import MismatchError, OutputError, UsageError, check_w
 from imagic4d_core.io import atomic
 from imagic4d_core.io.header import TAG
 from imagic4d_core.io.replacing import check_whole, stream_headers
-from imagic4d_core.io.stack import Stack, open_stack, read_stack
+from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.io.writer import output_format, output_paths
+from imagic4d_core.jobs.images.masks import read_mask
 from imagic4d_core.msa import coordinates as heads
 from imagic4d_core.msa import model as files
 from imagic4d_core.msa.noise import LEAST, noise_edge
@@ -190,10 +191,7 @@ def _space(stack: Stack, metric: str, mask: str | os.PathLike | None, radius: fl
         return Space(metric, box, box, np.empty(0, np.int64), invariant, largest)
     data = None
     if mask is not None:
-        data, _ = read_stack(mask)
-        if len(data) > 1 and not (stack.is_volumes and data.ndim == 3 and len(data) == box[0]):
-            raise MismatchError(f"{mask}: holds {len(data)} objects; a mask is one")
-        data = data[0] if len(data) == 1 else data
+        data = read_mask(mask, box)
     index = mask_index(data, wide, box, os.fspath(mask or stack.path))
     return Space(metric, box, box, index)
 

@@ -42,6 +42,11 @@ class Plotted:
         said = [f"{self.output}: {self.what} from {self.source}"] if self.output else [self.text]
         return said + [line for f in self.found for line in f.lines()]
 
+    @property
+    def coloured(self) -> bool:
+        """Whether lines hold escape sequences of a terminal."""
+        return self.output is None
+
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         out = {"source": self.source, "output": self.output, "what": self.what, "count": self.count}

@@ -43,6 +43,11 @@ class Shown:
             return [f"{self.output}: {self.what} of {self.shown}{left} from {self.source}"]
         return [self.text, said + ("; choose others with --loc" if left else "")]
 
+    @property
+    def coloured(self) -> bool:
+        """Whether lines hold escape sequences of a terminal."""
+        return self.output is None
+
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         return {"source": self.source, "output": self.output, "what": self.what, "shown": self.shown, "total": self.total}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.errors import MismatchError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import scratch_folder
 from imagic4d_core.io.stack import create_stack, open_stack
@@ -98,6 +99,12 @@ def chance(
     ------
     InputError, MismatchError, OutputError
     """
+    with open_stack(src) as images:
+        count = int((images.headers()["ACTIVE"] >= 0).sum())
+    if count < max(2, folds):
+        raise MismatchError(
+            f"{src}: {count} active image{'s' * (count != 1)}; they are dealt into {folds} folds, and each needs one at least"
+        )
     limit = max_frequency or Frequency(0.33)
     work: dict[str, Any] = {"symmetry": symmetry, "mask_radius": mask_radius, "max_frequency": limit}
     work |= {"weigh_ctf": weigh_ctf, "amplitude_contrast": amplitude_contrast, "comm": comm, "threads": threads}

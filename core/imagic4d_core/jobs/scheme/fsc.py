@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.errors import MismatchError, UsageError
+from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.fsc import THRESHOLDS, FscCurve, common_box, masked_curves, shell_curves, sphere_mask
 from imagic4d_core.geometry.symmetry import order as group_order
 from imagic4d_core.io.atomic import atomic_write, atomic_write_text, check_new
 from imagic4d_core.io.header import blank_headers
 from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.io.writer import create_stack, output_paths
+from imagic4d_core.jobs.images.masks import read_mask
+from imagic4d_core.jobs.images.operating import box_of
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks
 from imagic4d_core.units import in_pixels
 
@@ -174,6 +176,8 @@ def fsc(
 
         def one(pair: tuple[int, int]) -> FscCurve:
             x, y = _object(first, pair[0]), _object(second, pair[1])
+            for stack, k, data in ((first, pair[0], x), (second, pair[1], y)):
+                _refuse_constant(stack, k, data, weights)
             options: dict[str, Any] = {"symmetry_order": order, "object_size": extent, "pixel_size": pixel}
             if weights is None:
                 return shell_curves(x, y, **options)
@@ -226,15 +230,22 @@ def _object(stack: Stack, k: int) -> NDArray[np.float32]:
     return stack.read_volumes(k, k + 1)[0] if stack.is_volumes else stack.read(k, k + 1)[0]
 
 
+def _refuse_constant(stack: Stack, k: int, data: NDArray[np.float32], weights: NDArray[np.float32] | None) -> None:
+    seen = data if weights is None else data[weights > 0]
+    if seen.min() == seen.max():
+        where = "" if weights is None else " under the mask"
+        raise InputError(
+            f"{stack.path}: {'volume' if stack.is_volumes else 'image'} {int(stack.locations[k])} is constant{where}; "
+            "there is nothing to compare"
+        )
+
+
 def _mask(like: Stack, path: str | Path | None, radius: float | None, edge: float) -> NDArray[np.float32] | None:
     if radius is not None:
         return sphere_mask(like.lines, 3 if like.is_volumes else 2, in_pixels(radius, like.lines), edge)
     if path is None:
         return None
-    with open_stack(path) as stack:
-        if (stack.sections, stack.lines, stack.pixels) != (like.sections, like.lines, like.pixels):
-            raise MismatchError(f"{stack.path}: the mask does not have the size of the objects of {like.path}")
-        return _object(stack, 0)
+    return read_mask(path, box_of(like))
 
 
 def _targets(output: str | Path) -> list[Path]:

@@ -20,6 +20,7 @@ from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.files.selecting import fulfil
 from imagic4d_core.jobs.msa.splitting import RADIUS
 from imagic4d_core.jobs.runfolder import Iteration, Plan, Step, epoch_now, shown_name
+from imagic4d_core.jobs.scheme.axes import AUTO
 from imagic4d_core.jobs.scheme.steps import AngrecStep, PrepareStep, ReconStep, StatesStep, TakeoverStep
 from imagic4d_core.units import Frequency, as_fraction
 
@@ -49,7 +50,8 @@ UNKNOWN = 6
 class Settings:
     """What a run is: everything that decides its result. Kept in RUNDIR/run.json.
 
-    `volumes` 0: their number is to be found; `starts` 0: as many as it takes; `stop_after` "", "anneal" or "pool";
+    `volumes` 0: their number is to be found; `symmetry`: what is looked for after random starts (AUTO: any group), else the
+    group of all 3Ds; `starts` 0: as many as it takes; `stop_after` "", "anneal" or "pool";
     `as_prepared`: the images come from `prepare`; `where`: a condition on header words, others take no part.
     """
 
@@ -322,13 +324,17 @@ def settings(
         raise UsageError("--starts and --stop-after are for runs that start from random angles (--start random)")
     if as_prepared and start not in ("random", "header"):
         raise UsageError("--as-prepared is for --start random or header")
+    if start != "random" and symmetry == AUTO:
+        raise UsageError("--symmetry auto is for --start random; im4d threed-symmetry finds the axes of given 3Ds")
+    if symmetry == "D1":
+        raise UsageError("symmetry D1 is C2 with its axis along x: ask for C2")
     if iterations < 8:
         raise UsageError(f"{iterations} iterations are too few: at least 8")
     if max_resolution is not None:
         as_fraction(str(max_resolution), pixel)
     return Settings(
-        images=os.path.abspath(src), volumes=k, iterations=iterations, symmetry=symmetry, start=start, starts=starts,
-        stop_after=stop_after, as_prepared=as_prepared, where=where or "", min_images=min_images,
+        images=os.path.abspath(src), volumes=k, iterations=iterations, symmetry=symmetry.strip().upper(), start=start,
+        starts=starts, stop_after=stop_after, as_prepared=as_prepared, where=where or "", min_images=min_images,
         max_resolution=str(max_resolution or ""), seed=seed,
         mask_radius=MASK if mask_radius is None else mask_radius, max_shift=0.3 if max_shift is None else max_shift,
         leave_out=leave_out, over=over, invert=invert, centre=centre, weigh_ctf=weigh_ctf, amplitude_contrast=amplitude_contrast,

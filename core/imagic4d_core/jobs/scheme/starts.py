@@ -16,6 +16,7 @@ import numpy as np
 
 from imagic4d_core.competition.deciding import Decision
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io.atomic import atomic_write_text
 from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs import runfolder
@@ -23,6 +24,7 @@ from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.files.selecting import fulfil
 from imagic4d_core.jobs.runfolder import Iteration
 from imagic4d_core.jobs.scheme.apart import Apart
+from imagic4d_core.jobs.scheme.axes import Symmetry
 from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan
 from imagic4d_core.jobs.scheme.pool import Pool, PoolOptions
 from imagic4d_core.scores import adjusted_rand_index
@@ -34,6 +36,8 @@ EACH, MOST, ROUNDS = 2, 8, 7
 SAME, QUIET, QUIET_FEWER = 0.97, 1, 2
 #: A 3D is solved again as so many.
 PARTS = 2
+#: The point group that all 3Ds have, for scripts.
+IMPOSED = "work/pool.symmetry"
 
 Entry = Callable[[Iteration, list[Any], list[dict[str, Any]]], dict[str, Any]]
 
@@ -48,16 +52,25 @@ class Task:
 
 @dataclass
 class Started:
-    """What came of the starts: the pool and what MSA told apart in it, those kept of it, and how each round went."""
+    """What came of the starts: the pool and what MSA told apart in it, those kept, their symmetry, poses, and how each round went."""
 
     apart: Apart
     decision: Decision
+    symmetry: Symmetry
+    poses: Poses
     rounds: list[dict[str, Any]]
 
     @property
     def pool(self) -> Pool:
         """The pool."""
         return self.apart.pool
+
+    def write_images(self, out: str, context: Context, *, together: bool = False) -> None:
+        """The images with their poses; 3Ds that were told apart as one, if `together`."""
+        if self.symmetry.group == "C1":
+            self.apart.write_images(self.decision, out, context, together=together)
+        else:
+            self.pool.write_images(self.poses, out, context)
 
 
 def pool_options(s: Settings) -> PoolOptions:
@@ -69,7 +82,7 @@ def start_tasks(s: Settings, number: int, done: int) -> list[Task]:
     """The starts of a round (from 1), of which there were so many: a given number all at once."""
     return [
         Task(f"{number}-start{i + 1}", replace(s, images="", as_prepared=True, seed=(s.seed * 7919 + i + 1) % (1 << 31), starts=1,
-                                               stop_after="anneal"))
+                                               stop_after="anneal", symmetry="C1"))
         for i in range(done, s.starts or min(MOST, done + EACH))
     ]  # fmt: skip
 
@@ -84,7 +97,7 @@ def again_tasks(s: Settings, number: int, decision: Decision) -> list[Task]:
         out.append(
             Task(f"{number}-again{j + 1}", replace(
                 s, images="", as_prepared=True, where=f"REF3D == {j + 1}", volumes=PARTS, count=kept.images, seed=seed, starts=1,
-                stop_after="anneal",
+                stop_after="anneal", symmetry="C1",
             ))
         )  # fmt: skip
     return out
@@ -155,8 +168,12 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             rounds.append(_described(pool, decision, number, names))
     assert decision is not None
     decision = apart.settled(decision)
-    apart.write_images(decision, str(folder / "work/i000a.hed"), context, together=True)
-    return Started(apart, decision, rounds)
+    symmetry, poses = pool.find_axes(decision, context)
+    started = Started(apart, decision, symmetry, poses, rounds)
+    started.write_images(str(folder / "work/i000a.hed"), context, together=True)
+    if context.comm.rank == 0:
+        atomic_write_text(folder / IMPOSED, f"{symmetry.group}\n", overwrite=True)
+    return started
 
 
 def _described(pool: Pool, decision: Decision, number: int, runs: list[str]) -> dict[str, Any]:

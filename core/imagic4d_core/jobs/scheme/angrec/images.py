@@ -12,6 +12,7 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.outside import check_one_pixel_size
 from imagic4d_core.io.stack import Stack
 from imagic4d_core.jobs.scheme.angrec.anchors import Anchors
+from imagic4d_core.recon.members import marks_of
 
 MODES = ("single", "own", "each-to-best")
 #: Images of one matrix product: part of the result's definition, as rounding follows the blocks.
@@ -37,6 +38,8 @@ class Images:
         Only 3Ds that left this fold out compete for an image.
     contrast : float or None
         Amplitude contrast of the CTF through which anchors are seen; None: they are not.
+    marks : ndarray, shape (n,), uint32
+        By which images are known again (`recon.members`), filled in as they are read; 0: not read yet.
     multiplier : ndarray, shape (box, box // 2 + 1), float32, or None
         Of the spectra, where frequencies are weighed.
     """
@@ -49,6 +52,7 @@ class Images:
     own: NDArray[np.int64]
     fold: NDArray[np.int32]
     contrast: float | None
+    marks: NDArray[np.uint32]
     multiplier: NDArray[np.float32] | None = None
 
     @classmethod
@@ -84,7 +88,8 @@ class Images:
         if contrast is not None:
             CtfParameters.from_headers(headers, stack.path)  # what is missing is said with the number of the image
         fold = anchors.folds_of_images(stack.n_images)
-        return cls(stack, headers, poses, poses.matrices(), active, own, fold, contrast)
+        marks = np.zeros(stack.n_images, np.uint32)
+        return cls(stack, headers, poses, poses.matrices(), active, own, fold, contrast, marks)
 
     @property
     def posed(self) -> bool:
@@ -104,6 +109,7 @@ class Images:
         """Spectra of scattered images, read run by run, and their CTF where anchors are seen through it."""
         runs = np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)
         data = np.concatenate([self.stack.read(int(r[0]), int(r[-1]) + 1) for r in runs])
+        self.marks[index] = marks_of(data)
         spectra = fourier.centred_rfftn(data, 2).astype(np.complex64)
         if self.contrast is None:
             return self._weighed(spectra), None

@@ -24,6 +24,7 @@ from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import check_output
 from imagic4d_core.jobs.scheme.angrec.anchors import read_anchors
 from imagic4d_core.jobs.scheme.angrec.images import MODES, Images, check_images
+from imagic4d_core.jobs.scheme.angrec.inclusion import inclusion, inclusion_warning
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary, poses_of, summarise
 from imagic4d_core.jobs.scheme.angrec.search import Search, search_images
 from imagic4d_core.jobs.scheme.angrec.weighing import check_weights, find_weights, weighted, write_weights
@@ -215,11 +216,14 @@ def reconstitute(
         images, anchor_sets = weighted(images, anchor_sets, curve)
         found, index = search_images(images, anchor_sets, search, comm, n_threads, progress)
         after = poses_of(found, index, images, anchor_sets, score)
+        included = inclusion(images, anchor_sets, comm)
     summary = summarise(
         images, after, index, anchor_sets.numbers, directions=len(search.directions), increment=increment,
         max_frequency=r_max / (box / 2), spectrum=anchor_sets.references.spectrum,
     )  # fmt: skip
-    summary.curve = curve
+    summary.curve, summary.included = curve, included
+    if included:
+        summary.warnings.append(inclusion_warning(included, anchor_sets))
     return summary, after, found
 
 

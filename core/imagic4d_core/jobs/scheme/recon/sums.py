@@ -13,6 +13,7 @@ from imagic4d_core.jobs.scheme.recon.input import BLOCK, PART, Work
 from imagic4d_core.parallel import map_blocks
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.fourier import Accumulator
+from imagic4d_core.recon.members import marks_of
 
 #: Bytes of spectra put in at a time; sums of integers do not depend on it.
 BATCH = 1 << 27
@@ -32,6 +33,8 @@ class VolumeSums:
         0-based number of the 3D.
     acc : Accumulator
         What makes volumes of the sums.
+    marks : ndarray, shape (n images,), uint32
+        By which the images are known again (`recon.members`); 0 for those that were not read.
     """
 
     number: int
@@ -39,6 +42,7 @@ class VolumeSums:
     num: NDArray[np.int64]
     den: NDArray[np.int64]
     counts: NDArray[np.int64]
+    marks: NDArray[np.uint32]
 
 
 def volume_sums(work: Work, progress: Callable[[int, int], None] | None) -> Iterator[VolumeSums]:
@@ -54,7 +58,8 @@ def volume_sums(work: Work, progress: Callable[[int, int], None] | None) -> Iter
             if progress is not None:
                 progress(before * blocks + done, len(passes) * blocks)
 
-        acc = _sum_slices(work, numbers, amplitude, tick)
+        acc, marks = _sum_slices(work, numbers, amplitude, tick)
+        marks = comm.allreduce(marks)
         rows = {k: slice((k - numbers.start) * sets, (k - numbers.start + 1) * sets) for k in numbers}
         for k in numbers if comm.size > 1 else ():
             for array in acc.arrays:
@@ -63,7 +68,7 @@ def volume_sums(work: Work, progress: Callable[[int, int], None] | None) -> Iter
                     array[rows[k]] = reduced
         for k in numbers:
             if k % comm.size == comm.rank:
-                yield VolumeSums(k, acc, *(array[rows[k]] for array in acc.arrays))
+                yield VolumeSums(k, acc, *(array[rows[k]] for array in acc.arrays), marks.astype(np.uint32))
 
 
 def _amplitude(work: Work) -> float:
@@ -80,8 +85,10 @@ def _amplitude(work: Work) -> float:
     return value
 
 
-def _sum_slices(work: Work, numbers: range, amplitude: float, tick: Callable[[int, int], None]) -> Accumulator:
-    """Put this rank's blocks of images into the sums of some 3Ds (0-based `numbers`)."""
+def _sum_slices(
+    work: Work, numbers: range, amplitude: float, tick: Callable[[int, int], None]
+) -> tuple[Accumulator, NDArray[np.int64]]:
+    """Put this rank's blocks of images into the sums of some 3Ds (0-based `numbers`); marks of these images, 0 for others."""
     inversion = work.inversion
     acc = Accumulator(
         len(numbers) * work.sets.count, work.box, inversion.r_max, amplitude=amplitude, symmetry=inversion.group,
@@ -89,13 +96,14 @@ def _sum_slices(work: Work, numbers: range, amplitude: float, tick: Callable[[in
     )  # fmt: skip
     slabs = _slabs(work, inversion.diameter, numbers, acc.grid.r_max) if inversion.diameter is not None else None
     batch = _Batch(work.box, len(work.poses), work.contrast is not None)
+    marks = np.zeros(len(work.poses), np.int64)
     blocks = work.comm.blocks(len(work.poses), BLOCK)
     for done, (start, stop) in enumerate(blocks, 1):
-        _collect(work, batch, start, stop, numbers)
+        marks[start:stop] = _collect(work, batch, start, stop, numbers)
         if done == len(blocks) or batch.full:
             _insert(work, acc, batch, slabs)
         tick(done, len(blocks))
-    return acc
+    return acc, marks
 
 
 def _slabs(work: Work, diameter: float, numbers: range, r_max: int) -> list[NDArray[np.float32]]:
@@ -163,17 +171,18 @@ class _Batch:
         return slices, self._spectra[:used], None if self._ctf is None else self._ctf[:used]
 
 
-def _collect(work: Work, batch: _Batch, start: int, stop: int, numbers: range) -> None:
-    """Add the spectra of one block of images to a batch, as far as they belong to some 3Ds."""
+def _collect(work: Work, batch: _Batch, start: int, stop: int, numbers: range) -> NDArray[np.uint32]:
+    """Add the spectra of one block of images to a batch, as far as they belong to some 3Ds; marks of the block, if any does."""
     found = work.found
     lo, hi = np.searchsorted(found.image, (start, stop))
     entry = lo + np.flatnonzero((found.ref3d[lo:hi] > numbers.start) & (found.ref3d[lo:hi] <= numbers.stop))
     if not len(entry):
-        return
+        return np.zeros(stop - start, np.uint32)
     image, volume = found.image[entry], found.ref3d[entry] - 1 - numbers.start
     poses = work.poses.select(image)
     row = volume * work.sets.count + work.sets.of(poses)
     data = work.images.read(start, stop)
+    marks = marks_of(data)
     if not np.array_equal(image, np.arange(start, stop)):
         data = data[image - start]
     spectra, weights = batch.room(_Slices(poses.matrices(), poses.shift, volume, row, found.weight[entry]))
@@ -187,6 +196,7 @@ def _collect(work: Work, batch: _Batch, start: int, stop: int, numbers: range) -
             with_white_noise(spectra[p], weights[p], state[p])
 
     map_blocks(transform, [slice(i, i + PART) for i in range(0, len(entry), PART)], work.threads)
+    return marks
 
 
 def _insert(work: Work, acc: Accumulator, batch: _Batch, slabs: list[NDArray[np.float32]] | None) -> None:
