@@ -1,10 +1,12 @@
 """im4d msa projections, msa volumes and msa classify --as-membership as they are called."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, read_stack
 
 
@@ -35,6 +37,12 @@ def place(material, tmp_path, monkeypatch):
         (tmp_path / name).write_bytes((material / name).read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def write_headers(path, headers):
+    replace_headers(path, headers, "new.hed", overwrite=True)
+    for end in ("hed", "img"):
+        Path(f"new.{end}").replace(Path(path).with_suffix(f".{end}"))
 
 
 RUN = ("msa", "projections", "images.hed", "root", "--seed", 1, "--band", "0.4", "--max-frequency", "0.4", "--threads", 1)
@@ -83,6 +91,47 @@ def test_classes_become_memberships(im4d, place):
         h = stack.headers()
     assert np.array_equal(h["REF3D"], h["CLASSNO"]) and sorted(set(h["REF3D"].tolist())) == [1, 2, 3]
     assert set(h["REF3DOLD"].tolist()) == {1, 2}
+
+
+def test_states_of_each_3d(im4d, place):
+    """Of two 3Ds one holds two states; recon makes three 3Ds; with --known states are found once more from bad ones."""
+    with open_stack("images.hed") as stack:
+        h = stack.headers()
+        true = h["REF3D"].copy()
+        few = np.arange(len(true)) % 5 == 0  # a 3D of one state
+        h["REF3D"] = np.where(few & (true == 1), 2, 1)
+        h["CLASSNO"] = np.arange(len(true))  # of averages: no states
+    write_headers("images.hed", h)
+    done = im4d("msa", "states", "images.hed", "states.hed", "--seed", 1, "--threads", 1, "--json").json
+    assert list(done["sizes"]) == ["1"] and len(done["sizes"]["1"]) == 2  # 3D 2 has too few images
+    with open_stack("states.hed") as stack:
+        found = stack.headers()["CLASSNO"].astype(int)
+        assert np.array_equal(stack.headers()["REF3D"], h["REF3D"])
+    one = h["REF3D"] == 1
+    assert (found[~one] == 0).all() and (found[one] == true[one]).mean() > 0.97
+    im4d("recon", "states.hed", "volumes.hed", "--membership", "states", "--images-out", "made.hed", "--max-frequency", "0.4")
+    with open_stack("made.hed") as stack:
+        made = stack.headers()["REF3D"]
+    assert np.array_equal(made, np.where(one, found, 3))
+    bad = found.copy()
+    bad[np.flatnonzero(one)[:60]] = 1
+    h["CLASSNO"] = bad
+    write_headers("images.hed", h)
+    known = ("msa", "states", "images.hed", "again.hed", "--known", "--seed", 1, "--threads", 1, "--json")
+    assert im4d(*known).json["moved"] > 10
+    with open_stack("again.hed") as stack:
+        again = stack.headers()["CLASSNO"].astype(int)
+    assert (again[one] == true[one]).mean() > 0.97
+    h["CLASSNO"] = 0  # no states are known: nothing to do
+    write_headers("images.hed", h)
+    assert im4d(*known, "--overwrite").json["sizes"] == {}
+
+
+def test_states_need_memberships(im4d, place):
+    im4d("header", "set", "images.hed", "bare.hed", "REF3D=0")
+    before = (place / "bare.hed").read_bytes()
+    assert "no image has a 3D membership" in im4d("msa", "states", "bare.hed", "--seed", 1, code=3).stderr
+    assert (place / "bare.hed").read_bytes() == before
 
 
 def test_images_that_do_not_count(im4d, place):

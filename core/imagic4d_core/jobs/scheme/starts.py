@@ -67,10 +67,8 @@ class Started:
 
     def write_images(self, out: str, context: Context, *, together: bool = False) -> None:
         """The images with their poses; 3Ds that were told apart as one, if `together`."""
-        if self.symmetry.group == "C1":
-            self.apart.write_images(self.decision, out, context, together=together)
-        else:
-            self.pool.write_images(self.poses, out, context)
+        on_axes = None if self.symmetry.group == "C1" else self.poses
+        self.apart.write_images(self.decision, out, context, together=together, on_axes=on_axes)
 
 
 def pool_options(s: Settings) -> PoolOptions:
