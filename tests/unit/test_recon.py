@@ -254,7 +254,8 @@ class TestAssignment:
         state = np.where(self.header == 4, np.arange(20) % 2 + 3, 0)
         state[0] = 4  # an image that has come from another 3D, with the state that it had there
         given = by_state(self.header, state)
-        assert set(given[self.header == 4]) == {3, 4} and (given[self.header == 1] == 1).all() and (given[self.header == 0] == 0).all()
+        assert set(given[self.header == 4]) == {3, 4} and (given[self.header == 1] == 1).all()
+        assert (given[self.header == 0] == 0).all()
         assert (given[state == 3] == 3).all() and given[self.header == 2].tolist() == [2] * 6
         state[3] = 0  # one of unknown state goes to the largest
         state[[4, 5, 14]] = 3

@@ -122,7 +122,7 @@ class Apart:
             if comm.rank == 0:
                 replace_headers(pool.images, poses.into_headers(pool.headers.copy()), path, overwrite=True)
             comm.barrier()
-            pool.add(name, path, context)
+            pool.add(name, path, context, told=True)
             names.append(name)
         return names
 

@@ -84,6 +84,8 @@ class Columns:
         Radial power that its 3Ds were given.
     symmetry : str
         Point group that its 3Ds were made with.
+    told : bool
+        Its images were told apart by other evidence than scores.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Columns:
     shift: NDArray[np.float64]
     spectrum: NDArray[np.float64] | None
     symmetry: str = "C1"
+    told: bool = False
 
 
 @dataclass
@@ -119,10 +122,10 @@ class Pool:
             self.box, self.pixel_size = stack.lines, stack.pixel_size
         self.active = self.headers["ACTIVE"] >= 0
 
-    def add(self, name: str, source: str, context: Context, symmetry: str = "C1") -> None:
+    def add(self, name: str, source: str, context: Context, symmetry: str = "C1", told: bool = False) -> None:
         """Score all images against the 3Ds of a run: images with poses and memberships, or a stack of volumes.
 
-        `symmetry` is the point group that the run was made with.
+        `symmetry` is the point group that the run was made with; `told`: see `Columns`.
 
         Raises
         ------
@@ -158,7 +161,8 @@ class Pool:
         summary, found = self._scored(posed, anchors, symmetry, context)
         keep = self.active
         scores = Scores(found.score[keep], found.first[keep], found.second[keep])
-        self.runs.append(Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, symmetry))
+        made = Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, symmetry, told)
+        self.runs.append(made)
 
     def _made(self, posed: str, volumes: str, anchors: str, symmetry: str, context: Context, halves: str | None = None) -> None:
         """3Ds of images with poses, and those that leave out a fold."""
@@ -204,9 +208,10 @@ class Pool:
         """Those of all runs that are kept: at most `count`, or as many as are needed."""
         joined = Scores(*(np.concatenate([getattr(c.scores, f) for c in self.runs], 1) for f in ("whole", "first", "second")))
         matrix = np.concatenate([c.matrix for c in self.runs], 1)
+        told = np.array([run.told for run in self.runs])[self.run_of()]
         if count is None:
-            return decide_number(joined, matrix, self.run_of(), MOST, self.group_of)
-        return decide(joined, matrix, self.run_of(), count, self.group_of)
+            return decide_number(joined, matrix, self.run_of(), MOST, self.group_of, told)
+        return decide(joined, matrix, self.run_of(), count, self.group_of, told)
 
     def group_of(self, column: int) -> NDArray[np.float64] | None:
         """Rotations (g, 3, 3) that leave the 3D of a column as it is, in its own frame; None: none are known."""

@@ -52,7 +52,7 @@ class Task:
 
 @dataclass
 class Started:
-    """What came of the starts: the pool and what MSA told apart in it, those kept, their symmetry, poses, and how each round went."""
+    """What came of the starts: the pool, what MSA told apart in it, those kept, their symmetry, poses, how each round went."""
 
     apart: Apart
     decision: Decision
