@@ -1,7 +1,7 @@
 """From the table of all 3Ds of all starts to those that are kept, with the evidence for each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,6 +206,22 @@ def _superfluous(
             if same_poses(poses[both, chosen[i]], poses[both, chosen[j]], groups(chosen[j])) >= ALIKE:
                 return int(j), "it repeats another one: the same structure, and no other start divides the images like this"
     return None
+
+
+def without(decision: Decision, j: int, scores: Scores, why: str) -> Decision:
+    """The same 3Ds but one; its images go to the others."""
+    kept = [k for i, k in enumerate(decision.kept) if i != j]
+    columns = [k.column for k in kept]
+    membership = scores.whole[:, columns].argmax(1)
+    loss, error = losses(scores, columns)
+    kept = [
+        replace(k, images=int((membership == i).sum()), loss=float(loss[i]), error=float(error[i])) for i, k in enumerate(kept)
+    ]
+    crossed = scores.crossed(columns)
+    return Decision(
+        kept, membership, float(crossed.mean()), float(crossed.std() / np.sqrt(len(crossed))),
+        [*decision.removed, (decision.kept[j].column, why)], decision.by_number,
+    )  # fmt: skip
 
 
 def decide_number(

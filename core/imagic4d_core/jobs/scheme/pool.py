@@ -86,6 +86,8 @@ class Columns:
         Point group that its 3Ds were made with.
     told : bool
         Its images were told apart by other evidence than scores.
+    origin : int
+        Index of the run whose poses it has: its own, but for classes of another run's 3D.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Columns:
     matrix: NDArray[np.float64]
     shift: NDArray[np.float64]
     spectrum: NDArray[np.float64] | None
+    origin: int
     symmetry: str = "C1"
     told: bool = False
 
@@ -122,10 +125,23 @@ class Pool:
             self.box, self.pixel_size = stack.lines, stack.pixel_size
         self.active = self.headers["ACTIVE"] >= 0
 
-    def add(self, name: str, source: str, context: Context, symmetry: str = "C1", told: bool = False) -> None:
+    def add(
+        self, name: str, source: str, context: Context, symmetry: str = "C1", origin: int | None = None,
+        told: bool = False,
+    ) -> None:  # fmt: skip
         """Score all images against the 3Ds of a run: images with poses and memberships, or a stack of volumes.
 
-        `symmetry` is the point group that the run was made with; `told`: see `Columns`.
+        Parameters
+        ----------
+        name : str
+        source : path
+        context : Context
+        symmetry : str
+            Point group that the run was made with.
+        origin : int, optional
+            Index of the run whose poses these are: the two are no witnesses of each other.
+        told : bool
+            See `Columns`.
 
         Raises
         ------
@@ -161,7 +177,8 @@ class Pool:
         summary, found = self._scored(posed, anchors, symmetry, context)
         keep = self.active
         scores = Scores(found.score[keep], found.first[keep], found.second[keep])
-        made = Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, symmetry, told)
+        of = len(self.runs) if origin is None else origin
+        made = Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry, told)
         self.runs.append(made)
 
     def _made(self, posed: str, volumes: str, anchors: str, symmetry: str, context: Context, halves: str | None = None) -> None:
@@ -204,11 +221,14 @@ class Pool:
 
         return find_axes(self.images, poses, self.options.symmetry, self.folder, map_of, score_of, context)
 
+    def scores(self) -> Scores:
+        """Of all images in all 3Ds of all runs."""
+        return Scores(*(np.concatenate([getattr(c.scores, f) for c in self.runs], 1) for f in ("whole", "first", "second")))
+
     def decide(self, count: int | None) -> Decision:
         """Those of all runs that are kept: at most `count`, or as many as are needed."""
-        joined = Scores(*(np.concatenate([getattr(c.scores, f) for c in self.runs], 1) for f in ("whole", "first", "second")))
-        matrix = np.concatenate([c.matrix for c in self.runs], 1)
-        told = np.array([run.told for run in self.runs])[self.run_of()]
+        joined, matrix = self.scores(), np.concatenate([c.matrix for c in self.runs], 1)
+        told = np.repeat([c.told for c in self.runs], [c.matrix.shape[1] for c in self.runs])
         if count is None:
             return decide_number(joined, matrix, self.run_of(), MOST, self.group_of, told)
         return decide(joined, matrix, self.run_of(), count, self.group_of, told)
@@ -225,8 +245,8 @@ class Pool:
         return None if found.group == "C1" else seen(0, found, "").mates
 
     def run_of(self) -> NDArray[np.int64]:
-        """Index of the run of each column."""
-        return np.repeat(np.arange(len(self.runs)), [c.matrix.shape[1] for c in self.runs])
+        """Index of the run that gave each column its poses."""
+        return np.repeat([c.origin for c in self.runs], [c.matrix.shape[1] for c in self.runs])
 
     def place(self, column: int) -> tuple[Columns, int]:
         """Run of a column, and its number there, from 0."""

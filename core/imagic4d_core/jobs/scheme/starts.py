@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from imagic4d_core.competition.deciding import Decision
+from imagic4d_core.competition.deciding import Decision, without
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write_text
 from imagic4d_core.io.replacing import replace_headers
@@ -25,6 +25,7 @@ from imagic4d_core.jobs.files.selecting import fulfil
 from imagic4d_core.jobs.runfolder import Iteration
 from imagic4d_core.jobs.scheme.apart import Apart
 from imagic4d_core.jobs.scheme.axes import Symmetry
+from imagic4d_core.jobs.scheme.mixed import Mixed
 from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan
 from imagic4d_core.jobs.scheme.pool import Pool, PoolOptions
 from imagic4d_core.scores import adjusted_rand_index
@@ -133,7 +134,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     images = str(folder / "work/prepared.hed")
     rounds: list[dict[str, Any]] = []
     decision: Decision | None = None
-    apart = Apart(pool, folder / "work", s.seed)
+    apart, mixed = Apart(pool, folder / "work", s.seed), Mixed(pool, folder / "work", s.seed)
     done = quiet = 0
     for number in range(1, ROUNDS + 1):
         tasks = [] if decision is None else again_tasks(s, number, decision)
@@ -148,9 +149,12 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         for task in tasks:
             pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context)
         before, decision = decision, pool.decide(s.volumes or None)
+        names = [t.name for t in tasks]
+        if not decision.agreed and (parted := mixed.divide(decision, number, context)):
+            decision, names = pool.decide(s.volumes or None), names + parted
         images = str(folder / "work" / f"pool{number}.hed")
         apart.write_images(apart.settled(decision), images, context)
-        rounds.append(_described(pool, decision, number, [t.name for t in tasks]))
+        rounds.append(_described(pool, decision, number, names))
         quiet = quiet + 1 if before is not None and _same(before, decision) else 0
         agreed = decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER)
         given_up = not decision.agreed and done >= (s.starts or MOST) and quiet
@@ -165,6 +169,8 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             apart.write_images(apart.settled(decision), images, context)
             rounds.append(_described(pool, decision, number, names))
     assert decision is not None
+    while (j := mixed.repeats(decision, context)) is not None:
+        decision = without(decision, j, pool.scores(), "its images show no difference from those of another 3D")
     decision = apart.settled(decision)
     symmetry, poses = pool.find_axes(decision, context)
     started = Started(apart, decision, symmetry, poses, rounds)
