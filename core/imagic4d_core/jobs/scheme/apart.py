@@ -96,8 +96,8 @@ class Apart:
         active = np.flatnonzero(pool.active)
         sets: list[tuple[Members, int]] = []
         for j, kept in enumerate(decision.kept):
-            if not kept.again or kept.images < LEAST:
-                continue
+            if not kept.again or kept.images < LEAST or pool.group_of(kept.column) is not None:
+                continue  # an image of a symmetric 3D shows several units at once: it has no one state
             members = np.zeros(len(pool.headers), bool)
             members[active[decision.membership == j]] = True
             if all(_jaccard(members, old.members) < KNOWN for old in self.looked):
