@@ -244,6 +244,17 @@ class Numbers(click.ParamType):
         return found
 
 
+class Points(click.ParamType):
+    """Points of a path, ``-1,0;0,1``: numbers with commas between, and points with semicolons."""
+
+    name = "points"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[tuple[float, ...], ...]:
+        if not isinstance(value, str):
+            return tuple(tuple(float(x) for x in p) for p in value)
+        return tuple(NUMBERS.convert(p, param, ctx) for p in value.split(";"))
+
+
 class CountOrAuto(click.ParamType):
     """A whole number from 1 on; where `auto` is allowed, that word as well, which is 0 for the job."""
 
@@ -297,5 +308,6 @@ SYMMETRY_OR_AUTO = Symmetry(auto=True)
 SIZES = Sizes()
 NUMBERS = Numbers()
 PIXEL_SIZE = Real(0, 1e6, min_open=True)
+POINTS = Points()
 FILL = Fill()
 COUNT_OR_AUTO = CountOrAuto()

@@ -85,6 +85,8 @@ class Columns:
         Radial power that its 3Ds were given.
     symmetry : str
         Point group that its 3Ds were made with.
+    told : bool
+        Its images were told apart by other evidence than scores.
     origin : int
         Index of the run whose poses it has: its own, but for classes of another run's 3D.
     """
@@ -97,6 +99,7 @@ class Columns:
     spectrum: NDArray[np.float64] | None
     origin: int
     symmetry: str = "C1"
+    told: bool = False
 
 
 @dataclass
@@ -123,7 +126,10 @@ class Pool:
             self.box, self.pixel_size = stack.lines, stack.pixel_size
         self.active = self.headers["ACTIVE"] >= 0
 
-    def add(self, name: str, source: str, context: Context, symmetry: str = "C1", origin: int | None = None) -> None:
+    def add(
+        self, name: str, source: str, context: Context, symmetry: str = "C1", origin: int | None = None,
+        told: bool = False,
+    ) -> None:  # fmt: skip
         """Score all images against the 3Ds of a run: images with poses and memberships, or a stack of volumes.
 
         Parameters
@@ -135,6 +141,8 @@ class Pool:
             Point group that the run was made with.
         origin : int, optional
             Index of the run whose poses these are: the two are no witnesses of each other.
+        told : bool
+            See `Columns`.
 
         Raises
         ------
@@ -171,7 +179,8 @@ class Pool:
         keep = self.active
         scores = Scores(found.score[keep], found.first[keep], found.second[keep])
         of = len(self.runs) if origin is None else origin
-        self.runs.append(Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry))
+        made = Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry, told)
+        self.runs.append(made)
 
     def _made(self, posed: str, volumes: str, anchors: str, symmetry: str, context: Context, halves: str | None = None) -> None:
         """3Ds of images with poses, and those that leave out a fold."""
@@ -220,9 +229,10 @@ class Pool:
     def decide(self, count: int | None) -> Decision:
         """Those of all runs that are kept: at most `count`, or as many as are needed."""
         joined, matrix = self.scores(), np.concatenate([c.matrix for c in self.runs], 1)
+        told = np.repeat([c.told for c in self.runs], [c.matrix.shape[1] for c in self.runs])
         if count is None:
-            return decide_number(joined, matrix, self.run_of(), MOST, self.group_of)
-        return decide(joined, matrix, self.run_of(), count, self.group_of)
+            return decide_number(joined, matrix, self.run_of(), MOST, self.group_of, told)
+        return decide(joined, matrix, self.run_of(), count, self.group_of, told)
 
     def group_of(self, column: int) -> NDArray[np.float64] | None:
         """Rotations (g, 3, 3) that leave the 3D of a column as it is, in its own frame; None: none are known."""

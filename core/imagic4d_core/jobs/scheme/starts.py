@@ -54,7 +54,7 @@ class Task:
 
 @dataclass
 class Started:
-    """What came of the starts: the pool and what MSA told apart, those kept, their symmetry, poses, and how each round went."""
+    """What came of the starts: the pool, what MSA told apart in it, those kept, their symmetry, poses, how each round went."""
 
     apart: Apart
     decision: Decision
@@ -69,10 +69,8 @@ class Started:
 
     def write_images(self, out: str, context: Context, *, together: bool = False) -> None:
         """The images with their poses; 3Ds that were told apart as one, if `together`."""
-        if self.symmetry.group == "C1":
-            self.apart.write_images(self.decision, out, context, together=together)
-        else:
-            self.pool.write_images(self.poses, out, context)
+        on_axes = None if self.symmetry.group == "C1" else self.poses
+        self.apart.write_images(self.decision, out, context, together=together, on_axes=on_axes)
 
 
 def pool_options(s: Settings) -> PoolOptions:
@@ -162,7 +160,9 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         agreed = decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER)
         given_up = not decision.agreed and done >= (s.starts or MOST) and quiet
         if agreed or given_up or number == ROUNDS:
+            before_look = len(apart.looked)
             told = _told_apart(s, apart, decision, number, context)
+            rounds[-1]["looked_at"] = [{"images": int(o.members.sum()), "states": o.sizes} for o in apart.looked[before_look:]]
             if told is None:
                 break
             decision, names = told
