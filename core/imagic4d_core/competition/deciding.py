@@ -30,8 +30,9 @@ LOOKED_AT = 0.3
 COVERS, SHARED = 0.8, 0.6
 #: Two 3Ds that other runs found as well are surely two if one in their place loses so many standard errors of the score.
 CLEAR = 12.0
-#: A 3D is needed if the cross-validated score falls by so many standard errors without it.
-SURE = 3.0
+#: A 3D is needed if the cross-validated score falls by so many standard errors without it; one whose images were told apart by
+#: other evidence, by so many.
+SURE, SURE_TOLD = 3.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ class Decision:
         return [k.column for k in self.kept]
 
 
-def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, groups: Groups = no_symmetry) -> Decision:
+def decide(
+    scores: Scores, poses: F64, run: NDArray[np.int64], count: int, groups: Groups = no_symmetry,
+    told: NDArray[np.bool_] | None = None,
+) -> Decision:  # fmt: skip
     """Choose at most `count` 3Ds, without repeats.
 
     Parameters
@@ -112,6 +116,8 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
     count : int
     groups : callable
         Column -> rotations of the point group of its 3D: poses that differ by these are the same.
+    told : ndarray of bool, shape (m,), optional
+        3Ds whose images were told apart by other evidence than the scores.
 
     Returns
     -------
@@ -122,7 +128,7 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
     chosen = choose(scores.whole, count)
     while True:
         found = evaluate(scores, poses, run, chosen, groups)
-        gone = _superfluous(found)
+        gone = _superfluous(found, told)
         if gone is None:
             return replace(found, removed=removed)
         removed.append((chosen[gone[0]], gone[1]))
@@ -191,15 +197,15 @@ def _fitting(score: F64, membership: NDArray[np.int64]) -> NDArray[np.bool_]:
     return out
 
 
-def _superfluous(found: Decision) -> tuple[int, str] | None:
+def _superfluous(found: Decision, told: NDArray[np.bool_] | None) -> tuple[int, str] | None:
     """The chosen 3D without which the score falls least, and why it goes; None if all are needed."""
     if len(found.kept) < 2:
         return None
-    j = min(range(len(found.kept)), key=lambda j: found.kept[j].loss)
-    k = found.kept[j]
-    if k.loss > SURE * k.error:
-        return None
-    return j, f"the score changes by {-k.loss:+.5f} without it, standard error {k.error:.5f}"
+    for j in sorted(range(len(found.kept)), key=lambda j: found.kept[j].loss):
+        k = found.kept[j]
+        if k.loss <= (SURE if told is None or not told[k.column] else SURE_TOLD) * k.error:
+            return j, f"the score changes by {-k.loss:+.5f} without it, standard error {k.error:.5f}"
+    return None
 
 
 def for_both(scores: Scores, poses: F64, found: Decision, groups: Groups = no_symmetry) -> list[tuple[int, int, int]]:
@@ -262,13 +268,16 @@ def others(decision: Decision, scores: Scores) -> Decision | None:
     return None if sizes.min() == 0 else Decision(kept, membership, decision.score, decision.error)
 
 
-def decide_number(scores: Scores, poses: F64, run: NDArray[np.int64], most: int, groups: Groups = no_symmetry) -> Decision:
+def decide_number(
+    scores: Scores, poses: F64, run: NDArray[np.int64], most: int, groups: Groups = no_symmetry,
+    told: NDArray[np.bool_] | None = None,
+) -> Decision:  # fmt: skip
     """As `decide`, with as many 3Ds as are needed, `most` at the most; `Decision.by_number` has the evidence.
 
     The number is taken from what is left when all repeats, and all without which the cross-validated score falls by less than
     `SURE` standard errors, are gone.
     """
-    found = decide(scores, poses, run, min(most, scores.whole.shape[1]), groups)
+    found = decide(scores, poses, run, min(most, scores.whole.shape[1]), groups, told)
     before: F64 | None = None
     for k in range(1, min(most, scores.whole.shape[1]) + 1):
         crossed = scores.crossed(choose(scores.whole, k))
