@@ -128,13 +128,24 @@ plt_option = option(
         imagic={"MSA/CLASSIFICATION": "msa", "CLASSIFICATION": "msa", "INDEX/LABEL": "index", "LABEL": "index"},
     ), default="euler", help="Which words: of Euler angles, shifts, classes, 3Ds, or those of --word.",
 )  # fmt: skip
+memory = option(
+    "--memory", type=types.Real(0, min_open=True), metavar="GIB",
+    help="Memory of a rank for sums, in GiB: with less, images are read more often. Default: half the node's over its ranks.",
+)  # fmt: skip
 locations = option("--locations/--no-locations", default=None, help="Location numbers in the first column of the PLT file.")
 
 # geometry
-symmetry = option("--symmetry", type=types.SYMMETRY, default="C1", metavar="G", help="Point group: C1, C4, D2, T, O, I.")
+symmetry = option(
+    "--symmetry", type=types.SYMMETRY, default="C1", metavar="G",
+    help="Point group, axes as RELION's: C1, C4, D3, T, O, I; D3Y, TZ3, T222, I1 to I4 name other settings.",
+)  # fmt: skip
 symmetry_or_auto = option(
     "--symmetry", type=types.SYMMETRY_OR_AUTO, default="auto", metavar="G|auto", help="Point group to look for; auto: any."
 )
+symmetry_wanted = option(
+    "--symmetry", type=types.SYMMETRY_OR_AUTO, default="C1", metavar="G|auto",
+    help="Point group looked for in the 3Ds, and imposed where they have it; auto: any.",
+)  # fmt: skip
 increment = option("--increment", type=types.Real(0, 90, min_open=True), metavar="DEG", help="Angular increment, degrees.")
 max_shift = option(
     "--max-shift", type=types.RADIUS, metavar="PX", help="Largest shift searched, in pixels; below 1 a fraction of half the box."

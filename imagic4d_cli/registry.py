@@ -72,6 +72,7 @@ TABLE: dict[str, Entry] = {
     "msa projections": Entry(
         _C + "msa_projections:cli", "MSA", "Find eigenvolumes of images that are projections, and the coordinates along them."
     ),
+    "msa states": Entry(_C + "msa_states:cli", "MSA", "Tell apart the states of the images of each 3D."),
     "msa volumes": Entry(
         _C + "msa_volumes:cli", "MSA", "Make 3Ds along an eigenvolume: the mean plus the eigenvolume times coordinates."
     ),

@@ -19,7 +19,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.option("--check", is_flag=True, help="Exit code 1 unless every 3D kept was found by another run.")
 @opt.option("--at-least", type=types.Count(1), default=1, metavar="N", help="With --check: fewer 3Ds kept are no agreement.")
 @opt.increment
-@opt.symmetry
+@opt.symmetry_wanted
 @opt.max_shift
 @opt.mask_radius
 @opt.ctf_weights
@@ -37,7 +37,8 @@ def cli(
     one half of each image's Fourier samples says which 3D it prefers, the other half how well that fits. Two 3Ds that
     see one structure in the same poses both stay only if another run divided the images between them in the same way.
     OUT gets the 3Ds kept. For each is said which other runs found it: at least 85 % of the images in common, and 90 %
-    of these in the same pose within 10 degrees after one rotation, either hand.
+    of these in the same pose within 10 degrees after one rotation, either hand. With --symmetry 3Ds are looked at for a
+    point group, and laid on its axes where they have it; files of images are taken to have the group that is named.
 
     \b
     Examples:

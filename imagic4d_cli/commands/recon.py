@@ -9,7 +9,7 @@ from imagic4d_cli import types
 from imagic4d_cli.run import Run, pass_run
 
 _MEMBERSHIP = types.Words(
-    "header", "all", "split", "sequential", "random", "multiple-random",
+    "header", "all", "split", "states", "sequential", "random", "multiple-random",
     imagic={
         "HEADER_3D_MEMBERSHIP": "header", "3D_MEMBERSHIP": "header", "ALL_IN_ONE": "all", "SPLIT_3D_MEMBERSHIP": "split",
         "SEQUENTIAL_ASSIGNMENT": "sequential", "RANDOM_3D_MEMBERSHIP": "random", "MULTIPLE_RAND_ASSIGN": "multiple-random",
@@ -43,18 +43,20 @@ _METHOD = types.Words("fourier", "exact-filter", imagic={"EXACT_FILTER": "exact-
 @opt.option("--folds", type=types.Count(0), default=0, metavar="F", help="Deal the images into F (even) folds.")
 @opt.option("--leave-out", type=types.TARGET, metavar="FILE", help="Write volumes made without one fold each.")
 @opt.option("--images-out", type=types.TARGET, metavar="FILE", help="Write the images with the memberships and angles used.")
+@opt.memory
 @opt.seed
 @opt.common
 @pass_run
 def cli(run: Run, src: str, dst: str, **settings: Any) -> None:
     """Reconstruct one 3D, or one for every 3D membership.
 
-    Assignments: header (REF3D, word 51), all (one 3D), split (each 3D in --volumes parts, 2 by default), sequential, random,
-    multiple-random (with replacement). Inactive images stay out; shifts in the header (words 80, 81) are applied. 3Ds of fewer
-    than --min-images images are left out and the others renumbered. What was assigned or drawn goes into the headers of
-    --images-out, whose densities are those of IMAGES (a hard link); IMAGES itself is not changed. With --weigh-ctf images
-    count by the CTF of words 25 to 27, 101 and 102 (word 93: what was corrected already): sum(C F) / sum(C^2). --centre-3d
-    reconstructs twice and writes the shifts that centre each 3D to --images-out.
+    Assignments: header (REF3D, word 51), all (one 3D), split (each 3D in --volumes parts, 2 by default), states (each 3D by the
+    states of its images, word 108, as msa projections finds them), sequential, random, multiple-random (with replacement).
+    Inactive images stay out; shifts in the header (words 80, 81) are applied. 3Ds of fewer than --min-images images are left
+    out and the others renumbered. What was assigned or drawn goes into the headers of --images-out, whose densities are those
+    of IMAGES (a hard link); IMAGES itself is not changed. With --weigh-ctf images count by the CTF of words 25 to 27, 101 and
+    102 (word 93: what was corrected already): sum(C F) / sum(C^2). --centre-3d reconstructs twice and writes the shifts that
+    centre each 3D to --images-out.
 
     \b
     Examples:

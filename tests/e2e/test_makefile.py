@@ -14,17 +14,17 @@ STUB = r"""
 import os, sys
 words = sys.argv[1:]
 command, rest = words[0], words[1:]
-taking = 2 if command in ("takeover", "fsc") else 1
+taking = {"takeover": 2, "fsc": 2, "pool": 3}.get(command, 1)
 inputs, outputs, plain = [], [], []
 while rest:
     word = rest.pop(0)
     if not word.startswith("--"):
         plain.append(word)
-    elif word in ("--anchors",):
+    elif word in ("--anchors", "--prepared"):
         inputs.append(rest.pop(0))
     elif word in ("--images-out", "--leave-out", "--halves", "--reprojections", "--output"):
         outputs.append(rest.pop(0))
-    elif word not in ("--overwrite", "--wiener", "--no-refine"):
+    elif word not in ("--overwrite", "--wiener", "--no-refine", "--even-sizes"):
         rest.pop(0)
 inputs += plain[:taking]
 outputs += plain[taking:]
@@ -62,9 +62,10 @@ def make(tmp_path):
 @pytest.mark.parametrize("jobs", ["-j1", "-j8"])
 def test_every_step_once_and_then_none(make, tmp_path, jobs):
     done = make(jobs)
-    assert [c.split()[0] for c in done][:3] == ["prepare", "copy", "recon"]
-    counts = {name: sum(c.startswith(name) for c in done) for name in ("angrec", "recon", "regroup", "chance", "takeover", "fsc")}
-    assert counts == {"angrec": 23, "recon": 26, "regroup": 1, "chance": 1, "takeover": 1, "fsc": 1}
+    assert [c.split()[0] for c in done][:2] == ["prepare", "copy"]
+    counts = {name: sum(c.startswith(name) for c in done) for name in ("angrec", "recon", "pool", "chance", "takeover", "fsc")}
+    assert counts == {"angrec": 55, "recon": 60, "pool": 1, "chance": 1, "takeover": 1, "fsc": 1}
+    assert all("--anchors run4d/lo/" in c for c in done if c.startswith("angrec"))
     assert len(set(done)) == len(done)
     for name in ("volumes.hed", "images.hed", "fsc.png", "chance.txt"):
         assert (tmp_path / "run4d" / name).exists()
@@ -81,10 +82,13 @@ def touched(path: Path, root: Path) -> None:
 
 def test_only_what_depends_on_a_change_runs_again(make, tmp_path):
     first = make()
-    touched(tmp_path / "run4d" / "a" / "20.hed", tmp_path)
+    touched(tmp_path / "run4d" / "a" / "pool-03.hed", tmp_path)
     again = make()
-    start = next(k for k, c in enumerate(first) if "/a/20.hed" in c and c.startswith("recon"))
+    start = next(k for k, c in enumerate(first) if "/a/pool-03.hed" in c and c.startswith("recon"))
     assert sorted(again) == sorted(first[start:])
+    touched(tmp_path / "run4d" / "a" / "2-15.hed", tmp_path)
+    again = make()
+    assert sum(c.startswith("angrec") for c in again) == 8 and not any("run4d/a/1-" in c for c in again)
     (tmp_path / "run4d" / "volumes.hed").unlink()
     assert [c.split()[0] for c in make()] == ["recon", "fsc"]
 

@@ -10,9 +10,12 @@ import pytest
 from browser import Browser
 from fake_run import fake_run, write_rundir
 
+from imagic4d_core.competition.advice import NEXT, advice
+from imagic4d_core.competition.verdict import WORDS
 from imagic4d_core.errors import InputError, MismatchError, OutputError
 from imagic4d_core.io.stack import write_stack
 from imagic4d_core.jobs.report.reporting import read_journal, read_run, report
+from imagic4d_core.pictures.overview import overview_figure
 from imagic4d_core.pictures.page import html_document, report_page, table
 
 SECTIONS = ("volumes", "fsc", "convergence", "orientations", "examples", "confidence", "events", "settings")
@@ -91,6 +94,32 @@ def test_true_volumes_alone_are_matched_by_looks(small):
     run = read_run(small, truth_volumes=str(small / "models.hed"))
     assert sorted(run.truth.matches) == [1, 2] and set(run.truth.matches.values()) <= {1, 2}
     assert len(run.truth.tiles) == 2 and not run.truth.scores
+
+
+def test_first_screen_says_the_verdict_of_each_3d(tmp_path):
+    made = fake_run(3, 30, 16)
+    words = ["right", "not reproduced", "right"]
+    for v, word in zip(made.summary["volumes"], words, strict=True):
+        v["verdict"], v["why"] = word, "nearest: 50 % of the images in common"
+        v["evidence"] = {"runs": 5, "again": 2 * (word == "right")}
+    folder = write_rundir(made, tmp_path / "run1")
+    report(folder)
+    text = (folder / "report.html").read_text()
+    first = check_page(text).words()
+    first = first[: first.index("The 3Ds")]
+    assert first.count("found again by 2 of 4 other runs") == 2 and "found again by 0 of 4 other runs" in first
+    assert "3D 1, 3D 3, right: Compare images with re-projections" in first
+    assert "3D 2, not reproduced: Do not believe it yet" in first
+    assert text.count('<article class="card good"><img') == 2 and text.count('<article class="card bad"><img') == 1
+    assert "Memberships are above chance" not in first
+    figure = overview_figure(read_run(folder))
+    shown = [t.get_text() for t in figure.texts]
+    assert shown.count("right") == 2 and "not\nreproduced" in shown and shown.count("again in\n2 of 4 runs") == 2
+
+
+def test_every_word_of_the_verdict_has_advice():
+    assert set(WORDS) <= set(NEXT)
+    assert [(k, w) for k, w, _ in advice(["right", "noise", "right", "unheard of"])] == [([1, 3], "right"), ([2], "noise")]
 
 
 @pytest.fixture(scope="module")

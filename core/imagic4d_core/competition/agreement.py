@@ -30,7 +30,10 @@ class Match:
 
 
 def same_poses(a: F64, b: F64, group: F64 | None = None, within: float = WITHIN) -> float:
-    """Share of images (n, 3, 3) whose poses agree after the rotation, and hand, that suits most of them; 0 for fewer than 3."""
+    """Share of images (n, 3, 3) whose poses agree after the rotation, and hand, that suits most of them; 0 for fewer than 3.
+
+    `group` holds rotations of the 3D of `b`, in its own frame.
+    """
     if len(a) < 3:
         return 0.0
     return float((global_pose_alignment(a, b, group=group).errors <= within).mean())
@@ -46,7 +49,7 @@ def match(mine: NDArray[np.bool_], other: NDArray[np.bool_], poses: F64, others:
     poses, others : ndarray, shape (n, 3, 3), float64
         Pose of every image in each.
     group : ndarray, shape (g, 3, 3), optional
-        Rotations of the point group.
+        Rotations of the point group of the second 3D, in its own frame.
     """
     both, either = mine & other, mine | other
     jaccard = float(both.sum() / max(1, either.sum()))

@@ -1,6 +1,7 @@
 """From the table of all 3Ds of all starts to those that are kept, with the evidence for each."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,14 @@ from imagic4d_core.competition.agreement import Match, match, same_poses
 from imagic4d_core.competition.choice import Scores, choose, losses
 
 F64 = NDArray[np.float64]
+#: Rotations (g, 3, 3) that leave the 3D of a column as it is, in its own frame.
+Groups = Callable[[int], F64 | None]
+
+
+def no_symmetry(column: int) -> None:
+    """No 3D is symmetric."""
+    return None
+
 
 #: A 3D of another start is the same one: least Jaccard index of their images, least share of those in common with the same pose.
 JACCARD, POSED = 0.85, 0.85
@@ -19,8 +28,9 @@ FITTING = 0.7
 LOOKED_AT = 0.3
 #: Two chosen 3Ds are one structure, in one pose or nearly: share of the images of both whose poses agree.
 ALIKE = 0.7
-#: A 3D is needed if the cross-validated score falls by so many standard errors without it.
-SURE = 3.0
+#: A 3D is needed if the cross-validated score falls by so many standard errors without it; one whose images were told apart by
+#: other evidence, by so many.
+SURE, SURE_TOLD = 3.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,10 @@ class Decision:
         return [k.column for k in self.kept]
 
 
-def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group: F64 | None = None) -> Decision:
+def decide(
+    scores: Scores, poses: F64, run: NDArray[np.int64], count: int, groups: Groups = no_symmetry,
+    told: NDArray[np.bool_] | None = None,
+) -> Decision:  # fmt: skip
     """Choose at most `count` 3Ds, without repeats.
 
     Parameters
@@ -96,8 +109,10 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
     run : ndarray, shape (m,), int64
         The start that each 3D is from: images and poses agree by themselves inside one.
     count : int
-    group : ndarray, shape (g, 3, 3), optional
-        Rotations of the point group of all 3Ds.
+    groups : callable
+        Column -> rotations of the point group of its 3D: poses that differ by these are the same.
+    told : ndarray of bool, shape (m,), optional
+        3Ds whose images were told apart by other evidence than the scores.
 
     Returns
     -------
@@ -109,9 +124,10 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
     chosen = choose(scores.whole, count)
     while True:
         membership = scores.whole[:, chosen].argmax(1)
-        again, best = _found_again(scores.whole, poses, run, chosen, membership, group)
+        again, best = _found_again(scores.whole, poses, run, chosen, membership, groups)
         loss, error = losses(scores, chosen)
-        gone = _superfluous(poses, chosen, membership, again, loss, error, group)
+        sure = np.full(len(chosen), SURE) if told is None else np.where(told[chosen], SURE_TOLD, SURE)
+        gone = _superfluous(poses, chosen, membership, again, loss, error, sure, groups)
         if gone is None:
             break
         removed.append((chosen[gone[0]], gone[1]))
@@ -124,7 +140,7 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
 
 
 def _found_again(
-    table: F64, poses: F64, run: NDArray[np.int64], chosen: list[int], membership: NDArray[np.int64], group: F64 | None
+    table: F64, poses: F64, run: NDArray[np.int64], chosen: list[int], membership: NDArray[np.int64], groups: Groups
 ) -> tuple[list[tuple[int, ...]], list[Match]]:
     """Other runs that have each chosen 3D: put in its place, one of theirs takes the same images in the same poses.
 
@@ -149,7 +165,9 @@ def _found_again(
             at = int(np.argmax(jaccard))
             if jaccard[at] < LOOKED_AT:
                 continue
-            m = match(mine, taken[at], poses[:, c], poses[:, others[at]], group)
+            m = match(taken[at], mine, poses[:, others[at]], poses[:, c])
+            if m.jaccard >= JACCARD and m.posed < POSED and groups(c) is not None:  # mates by symmetry are the same pose
+                m = match(taken[at], mine, poses[:, others[at]], poses[:, c], groups(c))
             nearest[j] = max(nearest[j], m, key=lambda x: (x.jaccard * x.posed, x.jaccard))
             if m.jaccard >= JACCARD and m.posed >= POSED:
                 stands[j] = others[at]
@@ -171,32 +189,51 @@ def _fitting(score: F64, membership: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _superfluous(
     poses: F64, chosen: list[int], membership: NDArray[np.int64], again: list[tuple[int, ...]], loss: F64, error: F64,
-    group: F64 | None,
+    sure: F64, groups: Groups,
 ) -> tuple[int, str] | None:  # fmt: skip
     """The chosen 3D that goes first, and why; None if all stay."""
     if len(chosen) < 2:
         return None
     order = np.argsort(loss, kind="stable")
     for j in order:
-        if loss[j] <= SURE * error[j]:
+        if loss[j] <= sure[j] * error[j]:
             return int(j), f"the score changes by {-loss[j]:+.5f} without it, standard error {error[j]:.5f}"
     for j in order:
         for i in range(len(chosen)):
             if i == j or (again[i] and again[j]):
                 continue
             both = (membership == i) | (membership == j)
-            if same_poses(poses[both, chosen[i]], poses[both, chosen[j]], group) >= ALIKE:
+            if same_poses(poses[both, chosen[i]], poses[both, chosen[j]], groups(chosen[j])) >= ALIKE:
                 return int(j), "it repeats another one: the same structure, and no other start divides the images like this"
     return None
 
 
-def decide_number(scores: Scores, poses: F64, run: NDArray[np.int64], most: int, group: F64 | None = None) -> Decision:
+def without(decision: Decision, j: int, scores: Scores, why: str) -> Decision:
+    """The same 3Ds but one; its images go to the others."""
+    kept = [k for i, k in enumerate(decision.kept) if i != j]
+    columns = [k.column for k in kept]
+    membership = scores.whole[:, columns].argmax(1)
+    loss, error = losses(scores, columns)
+    kept = [
+        replace(k, images=int((membership == i).sum()), loss=float(loss[i]), error=float(error[i])) for i, k in enumerate(kept)
+    ]
+    crossed = scores.crossed(columns)
+    return Decision(
+        kept, membership, float(crossed.mean()), float(crossed.std() / np.sqrt(len(crossed))),
+        [*decision.removed, (decision.kept[j].column, why)], decision.by_number,
+    )  # fmt: skip
+
+
+def decide_number(
+    scores: Scores, poses: F64, run: NDArray[np.int64], most: int, groups: Groups = no_symmetry,
+    told: NDArray[np.bool_] | None = None,
+) -> Decision:  # fmt: skip
     """As `decide`, with as many 3Ds as are needed, `most` at the most; `Decision.by_number` has the evidence.
 
     The number is taken from what is left when all repeats, and all without which the cross-validated score falls by less than
     `SURE` standard errors, are gone.
     """
-    found = decide(scores, poses, run, min(most, scores.whole.shape[1]), group)
+    found = decide(scores, poses, run, min(most, scores.whole.shape[1]), groups, told)
     before: F64 | None = None
     for k in range(1, min(most, scores.whole.shape[1]) + 1):
         crossed = scores.crossed(choose(scores.whole, k))

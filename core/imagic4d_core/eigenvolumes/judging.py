@@ -113,12 +113,15 @@ def imitation(views: Views, mean: F32, seed: int, *, threads: int = 1) -> Views:
 
 
 def noise_edge(
-    found: Fit, mask: F32, options: FitOptions, *, whole: F32 | None = None, comm: Comm = SERIAL, threads: int = 1
+    found: Fit, mask: F32, options: FitOptions, *, whole: F32 | None = None, comm: Comm = SERIAL, threads: int = 1,
+    hasty: bool = False,
 ) -> Edge:  # fmt: skip
     """The edge of the noise for a fit: the same options and number of rounds, with imitations of its images.
 
     Of many images the first `ENOUGH` or so are imitated, and gamma is scaled by the number. It is at least `SHOWN` of the
     voxels under the mask inside the band, over the images: components of noise may have vanished, and others come back.
+
+    With `hasty` no further imitation is made once no component is above the edge: more would only raise it.
     """
     options = replace(options, rounds=found.rounds)
     views = found.views
@@ -126,14 +129,17 @@ def noise_edge(
     step = -(-count // ENOUGH)
     part = views if step == 1 else views.select((views.number // BLOCK) % step == 0)
     few = int(over_blocks(part, lambda block: np.array([len(part.number[block[1]])]), np.zeros(1, np.int64), comm, 1)[0])
-    top = 0.0
+    voxels = 4 / 3 * np.pi * views.band.r_max**3 * float(np.square(mask, dtype=np.float64).mean())
+    top, edge = 0.0, Edge(0.0, 0.0)
     for k in range(IMITATIONS):
         made = imitation(part, found.mean, options.seed + k, threads=threads)
         null = fit(made, mask, options, whole=whole, comm=comm, threads=threads)
         top = max(top, float(variances(null, comm).max(initial=0.0)))
-    voxels = 4 / 3 * np.pi * views.band.r_max**3 * float(np.square(mask, dtype=np.float64).mean())
-    gamma = max(_gamma_of(top) * few / count, SHOWN * voxels / count)
-    return Edge(MARGIN * (top if few == count and top > _variance_of(gamma) else _variance_of(gamma)), gamma)
+        gamma = max(_gamma_of(top) * few / count, SHOWN * voxels / count)
+        edge = Edge(MARGIN * (top if few == count and top > _variance_of(gamma) else _variance_of(gamma)), gamma)
+        if hasty and not edge.above(found, comm):
+            break
+    return edge
 
 
 def reproducibility(

@@ -23,6 +23,10 @@ BANDS = (4.5, 6.0, 8.0, 10.5)
 WORTH = 1.1
 #: Components looked for at first, and at most.
 FIRST, MOST = 4, 16
+#: Band limits that must show something where only a glance is taken.
+GLANCED = 2
+#: Fewest images of a class, and least share that it has in common with its like of another random start and of either half.
+LEAST_CLASS, STABLE = 12, 0.7
 #: Width of the soft edge of a sphere, fraction of the radius.
 EDGE = 0.17
 
@@ -44,6 +48,9 @@ class SplitOptions:
     states : int
         Most classes.
     seed : int
+    glance : bool
+        Where the first two band limits show nothing no other is tried, and imitations are made only as long as something may
+        be above them: for images in which there mostly is nothing.
     """
 
     components: int | None = None
@@ -52,6 +59,7 @@ class SplitOptions:
     rounds: int = 30
     states: int = 6
     seed: int = 0
+    glance: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,11 +99,15 @@ class Classes:
         Of each class: share of images in common with its like (Jaccard index), the least over the witnesses.
     agreement : float
         Adjusted Rand index with the witness that agrees least.
+    crossed : ndarray, shape (n,), int32, or None
+        The same classes with every image put into one by eigenvolumes of the half of the images that it is not in; -1 where these
+        have no such class.
     """
 
     labels: NDArray[np.int32]
     stability: F64
     agreement: float
+    crossed: NDArray[np.int32] | None = None
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -123,7 +135,22 @@ class Split:
     states: Classes | None
     cuts: dict[int, Classes]
 
-    def candidates(self, least: float = 0.7) -> list[NDArray[np.bool_]]:
+    def told(self, least: float = STABLE, few: int = LEAST_CLASS) -> NDArray[np.int32]:
+        """Numbers of the states that are stable and of some images, from 1, by all images and crossed: shape (2, n).
+
+        0 where an image is in none of them, and for all where fewer than two are left.
+        """
+        out = np.zeros((2, len(self.coordinates)), np.int32)
+        if self.states is None or self.states.crossed is None:
+            return out
+        good = np.flatnonzero((self.states.stability >= least) & (self.states.sizes >= few))
+        if len(good) > 1:
+            name = np.zeros(len(self.states.stability) + 1, np.int32)  # the last one: class -1
+            name[good] = np.arange(1, len(good) + 1)
+            out[0], out[1] = name[self.states.labels], name[self.states.crossed]
+        return out
+
+    def candidates(self, least: float = STABLE) -> list[NDArray[np.bool_]]:
         """Members of the classes that are stable, from all divisions, without those that say the same (Jaccard above 0.8)."""
         out: list[NDArray[np.bool_]] = []
         for division in ([self.states] if self.states is not None else []) + list(self.cuts.values()):
@@ -176,6 +203,8 @@ def analyse(
         if not clearer and best is not None and best.factors > 0:
             break  # noise gains on the signal with every further ring
         best = found if clearer else best
+        if options.glance and best is not None and best.factors == 0 and done + 1 == GLANCED:
+            break
     assert best is not None
     wanted = max(1, best.factors) if options.components is None else options.components
     if wanted < len(best.fit.volumes):
@@ -196,7 +225,7 @@ def _in_band(views: Views, focus: F32 | None, options: SplitOptions, comm: Comm,
         settings = FitOptions(count, options.rounds, options.seed)
         found = fit(views, mask, settings, whole=whole, comm=comm, threads=threads)
         if edge is None:  # the first of few components of noise varies as the first of many
-            edge = noise_edge(found, mask, settings, whole=whole, comm=comm, threads=threads)
+            edge = noise_edge(found, mask, settings, whole=whole, comm=comm, threads=threads, hasty=options.glance)
         above = edge.above(found, comm)
         if above < count or options.components is not None or count >= MOST:
             return Analysis(found, mask, whole, edge, above, variances(found, comm))
@@ -240,7 +269,9 @@ def split_views(
     others = _witnesses(found, k, options, threads)
     trees = [ward(_scaled(info), threads=threads)[0] for info in others]
     count = len(states.share)
-    division = _division(states.labels, [mixture(i, t, count)[-1].labels for i, t in zip(others, trees, strict=True)])
+    told = [mixture(i, t, count)[-1].labels for i, t in zip(others, trees, strict=True)]
+    division = _division(states.labels, told)
+    division = replace(division, crossed=_crossed(division.labels, told[1:], views.number % 2))
     return Split(found, y, division, {c: _division(labels, [t.cut(c) for t in trees]) for c, labels in cuts.items()})
 
 
@@ -265,6 +296,39 @@ def _witnesses(found: Analysis, k: int, options: SplitOptions, threads: int) -> 
     return out
 
 
+def _crossed(labels: NDArray[np.int32], halves: list[NDArray], half: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Classes of images by eigenvolumes of the other half, numbered as the classes that they have most images in common with.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n,)
+        Classes by the eigenvolumes of all images.
+    halves : list of two ndarray, shape (n,)
+        Classes of all images by the eigenvolumes of half 0, and of half 1.
+    half : ndarray, shape (n,)
+        Half of each image.
+    """
+    out = np.full(len(labels), -1, np.int32)
+    for h, other in enumerate(halves):
+        shared = _jaccard(labels, other)
+        name = np.full(shared.shape[1], -1, np.int32)
+        best = shared.argmax(0)
+        for c in range(len(name)):
+            if shared[best[c]].argmax() == c and shared[best[c], c] > 0:
+                name[c] = best[c]
+        theirs = half != h
+        out[theirs] = name[other[theirs]]
+    return out
+
+
+def _jaccard(mine: NDArray, other: NDArray) -> F64:
+    """Images in common over images in either, for all classes of one division and all of another."""
+    table = np.zeros((int(mine.max()) + 1, int(other.max()) + 1))
+    np.add.at(table, (mine, other), 1)
+    union = table.sum(1)[:, None] + table.sum(0) - table
+    return np.asarray(table / np.maximum(union, 1))
+
+
 def _division(labels: NDArray, others: list[NDArray]) -> Classes:
     """A division, largest class first, with its stability beside other divisions."""
     order = np.argsort(-np.bincount(labels), kind="stable")
@@ -273,9 +337,6 @@ def _division(labels: NDArray, others: list[NDArray]) -> Classes:
     mine = rank[labels]
     stability, agreement = np.ones(len(order)), 1.0
     for other in others:
-        table = np.zeros((len(order), int(other.max()) + 1))
-        np.add.at(table, (mine, other), 1)
-        union = table.sum(1)[:, None] + table.sum(0) - table
-        stability = np.minimum(stability, (table / np.maximum(union, 1)).max(1))
+        stability = np.minimum(stability, _jaccard(mine, other).max(1))
         agreement = min(agreement, adjusted_rand_index(mine, other))
     return Classes(mine.astype(np.int32), stability, float(agreement))

@@ -22,6 +22,8 @@ OWN_WORDS = {
     "confidence": "CONFID3D", "margin": "MARGIN3D", "ref3d2": "REF3D2", "eulererr": "EULERERR", "fold": "FOLD",
     "halfset": "HALFSET", "zscore": "ZSCORE3D", "foldseed": "FOLDSEED", "folds": "FOLDS", "nimg3d": "NIMG3D",
 }  # fmt: skip
+#: Header words that `Poses.from_headers` reads.
+WORDS = (*STANDARD_WORDS.values(), *OWN_WORDS.values(), "RXSHIFT", "RYSHIFT", "IM4DTAG")
 _INTEGER = {"ref3d", "ref3d_old", "ref3d2", "fold", "halfset", "foldseed", "folds", "nimg3d"}
 
 
@@ -81,7 +83,7 @@ class Poses:
 
         Parameters
         ----------
-        h : ndarray, shape (n,), `HEADER_DTYPE`
+        h : ndarray, shape (n,), `HEADER_DTYPE`, or only the words of `WORDS`
         """
         poses = cls.blank(len(h))
         for name, word in STANDARD_WORDS.items():
@@ -110,6 +112,21 @@ class Poses:
     def set_matrices(self, matrix: ArrayLike) -> None:
         """Take the Euler angles from rotation matrices, shape (n, 3, 3)."""
         self.alpha, self.beta, self.gamma = euler.euler_from_matrix(matrix)
+
+    def follow(self, index: NDArray, rotation: ArrayLike, shift: ArrayLike) -> None:
+        """Go with a 3D that is turned and shifted, in place: ``new(u) = old(rotation.T @ (u - shift))``.
+
+        Parameters
+        ----------
+        index : ndarray
+            The images of the 3D, a mask or an index array.
+        rotation : array_like, shape (3, 3)
+        shift : array_like, shape (3,)
+            (x, y, z) pixels, after the rotation.
+        """
+        matrix = euler.matrix_from_euler(self.alpha[index], self.beta[index], self.gamma[index]) @ np.asarray(rotation).T
+        self.alpha[index], self.beta[index], self.gamma[index] = euler.euler_from_matrix(matrix)
+        self.shift[index] += matrix[:, :2] @ np.asarray(shift, np.float64)
 
     def select(self, index: NDArray | list[int] | slice) -> "Poses":
         """The poses of some images (an index array, a mask or a slice), copied."""

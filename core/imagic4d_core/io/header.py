@@ -6,7 +6,7 @@ Words 79 to 93, which IMAGIC no longer uses, hold values of our own; they count 
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ LITTLE, BIG, VAX = 33686018, 67372036, (16777216, 1)
 IMAVERS = 20260101
 #: Word 79: bytes ``IM4D``, "words 80 to 93 are ours".
 TAG = 0x44344D49
+#: Begin of the line of the history (word 200) that tells which images a volume was made of, see `recon.members`.
+MADE_OF = b"made-of:"
 #: Density type words and their little-endian dtypes.
 TYPES = {"REAL": "<f4", "LONG": "<i4", "INTG": "<i2", "PACK": "u1", "COMP": "<c8", "RECO": "<c8"}
 
@@ -280,6 +282,8 @@ def set_geometry(
 def add_history(h: NDArray, text: str) -> None:
     """Append a line to the coded history (word 200), in place; the oldest lines go where 228 characters do not hold all.
 
+    Those that tell what a volume was made of go last.
+
     A line that is the last one already is not repeated. Lines are separated by semicolons.
 
     Parameters
@@ -295,10 +299,22 @@ def add_history(h: NDArray, text: str) -> None:
         if parts[-1:] != [line]:
             parts.append(line)
         while len(b";".join(parts)) > room:
-            parts.pop(0)
+            parts.pop(next((i for i, p in enumerate(parts) if not p.startswith(MADE_OF)), 0))
         new = b";".join(parts)
         if new != old.rstrip(b"\0 "):
             h["HISTORY"][h["HISTORY"] == old] = new.ljust(room)
+
+
+def made_of_lines(history: Iterable[bytes]) -> list[bytes]:
+    """The lines in some histories (words 200) that tell what volumes were made of, each once, in the order of their coming."""
+    lines = (line.strip(b" \0") for text in dict.fromkeys(history) for line in text.split(b";"))
+    return [line for line in dict.fromkeys(lines) if line.startswith(MADE_OF)]
+
+
+def keep_made_of(h: NDArray, history: bytes) -> None:
+    """Take over the lines that tell what a volume was made of from the history of the volume, in place."""
+    for line in made_of_lines([history]):
+        add_history(h, line.decode("ascii", "replace"))
 
 
 def to_bytes(h: NDArray) -> NDArray[np.uint8]:

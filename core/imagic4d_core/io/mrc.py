@@ -6,6 +6,7 @@ a limit on address space. Lines are turned to IMAGIC's order (first line on top)
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
+from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import Layout, open_fd, read_into, row_order, turned
 
 _MODES = {0: "i1", 1: "i2", 2: "f4", 3: "i2", 4: "c8", 6: "u2", 12: "f2"}
@@ -135,9 +137,17 @@ class MrcFile:
             sections, stack = mz, False
         elif _volume_of_relion(head, path):
             stack = False
-            notes.append("space group 0, but a cube with a cell of its own: taken as a volume, as RELION writes them")
+            notes.append(
+                "space group 0, but a cube with a cell of its own: taken as a volume, as RELION and Chimera write them; where it is "
+                "a stack of images: convert --what images"
+            )
         elif stack or zs == 1:
             sections = 1
+            if ispg == 0 and zs == mz > 1 and float(head["cella"]["z"]) > 0 and path.suffix.lower() not in (".mrcs", ".st"):
+                notes.append(
+                    f"space group 0, but a sampling and a cell along z: taken as {zs} images; where it is a map, as Chimera writes "
+                    f"them: convert --what volumes --sections {zs}"
+                )
         elif not stack and xs == ys != zs and path.with_suffix(".star").is_file() and _star_names(path) == zs:
             sections = 1
             notes.append("space group 1, but the STAR file beside it lists every section as an image")
@@ -145,6 +155,7 @@ class MrcFile:
             path, "MRC", zs // sections, sections, ys, xs, sections > 1, dtype, None, _WORD_OF[dtype.str[1:]], notes
         )
         self._sizes(head, stack)
+        self.made_of = hdr.made_of_lines(bytes(label) for label in head["label"])
 
     def _sizes(self, head: Any, stack: bool) -> None:
         lay = self.layout
@@ -204,7 +215,10 @@ class MrcFile:
 
     def headers(self, start: int, stop: int) -> NDArray:
         """Header records made up from the MRC header; poses from ``NAME.star`` where there is one."""
-        return self.layout.records(start, stop)
+        h = self.layout.records(start, stop)
+        if self.made_of:
+            h["HISTORY"] = b";".join(self.made_of)[: hdr.HEADER_DTYPE["HISTORY"].itemsize]
+        return h
 
     def close(self) -> None:
         """Close the file."""
@@ -228,6 +242,7 @@ def _star_names(path: Path) -> int:
 def build_header(
     objects: int, sections: int, lines: int, pixels: int, dtype: np.dtype, *, pixel_size: float | None, volumes: bool,
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0), statistics: tuple[float, float, float, float] = (0.0, -1.0, -2.0, -1.0),
+    labels: Sequence[bytes] = (),
 ) -> bytes:  # fmt: skip
     """The 1024 bytes of a little-endian MRC2014 header.
 
@@ -244,6 +259,8 @@ def build_header(
         x, y, z in angstrom.
     statistics : tuple of float
         Minimum, maximum, mean, rms; the default means "not known".
+    labels : sequence of bytes
+        Further labels, of which nine have room.
     """
     from mrcfile.dtypes import HEADER_DTYPE
 
@@ -264,6 +281,7 @@ def build_header(
     head["nversion"] = 20141
     head["map"] = b"MAP "
     head["machst"][:] = (0x44, 0x44, 0, 0)
-    head["nlabl"] = 1
-    head["label"][0] = b"Written by im4d (imagic4d)".ljust(80)
+    said = [b"Written by im4d (imagic4d)", *labels][:10]
+    head["nlabl"] = len(said)
+    head["label"][: len(said)] = [text[:80].ljust(80) for text in said]
     return head.tobytes()

@@ -6,7 +6,7 @@ in IMAGIC's line order (first line on top), with the centre at index ``N // 2``.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 BLOCK_BYTES = 1 << 23
 #: Scattered headers are read together where the records between are at most so many times as many.
 _NEAR = 8
+#: Header records read at a time where only some of their words are kept.
+_WINDOW = 8192
 
 
 def _reader(name: str, rows: str | None, chain: tuple[str, ...] = ()) -> Any:
@@ -310,6 +312,22 @@ class Stack:
             check_headers(h, self.path, numbers, "section" if self.layout.is_volumes else "image")
         return h
 
+    def columns(self, names: Iterable[str]) -> NDArray:
+        """Some header words of all images or sections, read in windows: as `headers`, of no more memory than they need.
+
+        Returns
+        -------
+        ndarray, shape (n,), structured
+            A field for each word.
+        """
+        wanted = list(dict.fromkeys(names))
+        out = np.empty(self.n_images, np.dtype([(name, HEADER_DTYPE[name]) for name in wanted]))
+        for start, stop in self.blocks(_WINDOW):
+            h = self.headers(start, stop)
+            for name in wanted:
+                out[name][start:stop] = h[name]
+        return out
+
     def file_headers(self, start: int = 0, stop: int | None = None) -> NDArray:
         """As `headers`, but numbered and counted as in the file, not as in this view."""
         start, stop = self._check(start, stop, self.n_images)
@@ -397,8 +415,10 @@ def open_stack(
     try:
         layout = reader.layout
         if what == "volumes" and not layout.is_volumes:
+            doubt = "".join(f" ({note})" for note in layout.notes if "--what volumes" in note)
             raise MismatchError(
                 f"{layout.path}: holds {layout.objects} images of {layout.lines} x {layout.pixels}; a file of volumes is needed"
+                f"{doubt}"
             )
         as_images = what == "images" and layout.is_volumes
         index = None

@@ -26,7 +26,7 @@ OWN = {
     "foldseed": "_im4dFoldSeed", "folds": "_im4dFolds", "nimg3d": "_im4dImages",
 }  # fmt: skip
 CLASS2D, MEMBERS = "_im4dClass2d", "_im4dClassMembers"
-#: 3D membership of images seen along z only, whose RELION class would be taken for one of 2D classification.
+#: 3D membership of images without a direction of view, whose RELION class would be taken for one of 2D classification.
 FLAT3D = "_im4dRef3d"
 #: Columns that say how well a fit went; programs write NaN there where it did not.
 QUALITIES = ("_rlnCtfFigureOfMerit", "_rlnMaxValueProbDistribution")
@@ -272,8 +272,7 @@ def _metadata(rows: _Rows, pixel_size: float | None) -> Metadata:
     classes = rows.column("_rlnClassNumber")
     if classes is not None:
         # classes of 2D classification: no direction of view is known
-        flat = angles[2] is not None and not any(k is not None and k.any() for k in angles[:2]) and FLAT3D not in rows.table
-        if flat:
+        if not any(k is not None and k.any() for k in angles[:2]) and FLAT3D not in rows.table:
             words["CLASSNO"] = classes
         else:
             poses.ref3d[:] = classes

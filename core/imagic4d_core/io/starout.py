@@ -132,7 +132,7 @@ def write_star(
         columns.setdefault("_rlnAnglePsi", ["0"] * count)
     if poses.ref3d.any() or flat:
         columns["_rlnClassNumber"] = texts(class2d if flat else poses.ref3d)
-    if "_rlnAnglePsi" in columns and poses.ref3d.any() and not (poses.beta.any() or poses.gamma.any()):
+    if poses.ref3d.any() and not (poses.beta.any() or poses.gamma.any()):
         columns[FLAT3D] = texts(poses.ref3d)
     if class2d.any() and not flat:
         columns[CLASS2D] = texts(class2d)
@@ -295,7 +295,7 @@ def write_edited(
         if word in new.words and _differ(old.words.get(word, np.zeros(len(rows))), new.words[word]):
             made[label] = texts(axis_to_standard(new.words[word]) if word == "DEFANGLE" else new.words[word])
     flat = all(float(v) == 0 for k in ("Rot", "Tilt") for v in (made | columns).get(f"_rlnAngle{k}", ["0"]))
-    if after.ref3d.any() and "_rlnAnglePsi" in made | columns and flat:
+    if after.ref3d.any() and flat:
         made[FLAT3D] = texts(after.ref3d)
     for label, texts_ in made.items():
         column = columns.setdefault(label, ["0"] * count)

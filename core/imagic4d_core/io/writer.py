@@ -1,5 +1,6 @@
 """Writing stacks: temporary files beside the target, filled by any rank and thread, renamed together when complete."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from imagic4d_core.io.particles import Metadata
 from imagic4d_core.io.starout import would_lose, write_star
 from imagic4d_core.io.statistics import image_statistics, volume_statistics
 from imagic4d_core.parallel import SERIAL
+
+log = logging.getLogger(__name__)
 
 _MRC_ENDS = (".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".ali")
 _ENDS = dict.fromkeys(_MRC_ENDS, "MRC") | {".star": "MRC", ".spi": "SPIDER", ".stk": "SPIDER", ".vol": "SPIDER"}
@@ -100,6 +103,11 @@ class StackWriter:
         self.listed = Path(path).suffix.lower() == ".star"
         if self.listed and self.is_volumes:
             raise OutputError(f"{path}: a STAR file lists images, not volumes; write volumes to a name ending in .mrc")
+        if any(origin) and self.format != "MRC" and comm.rank == 0:
+            log.warning(
+                "%s: ORIGIN %s A of the map is not kept in %s files, and the map will lie elsewhere beside models; a name ending "
+                "in .mrc keeps it", path, " ".join(f"{v:.6g}" for v in origin), self.format,
+            )  # fmt: skip
         if self.format == "HDF":
             eman.need(path)
         if min(shape) < 1:
@@ -406,13 +414,13 @@ class StackWriter:
             mean = float(seen[:, 0].mean())
             rms = float(np.sqrt((seen[:, 1] + np.square(seen[:, 0] - mean)).mean()))
             statistics = (float(seen[:, 2].min()), float(seen[:, 3].max()), mean, rms)
+        known = self._metadata()
         head = mrc.build_header(
             self.objects, self.sections, self.lines, self.pixels, self.dtype, pixel_size=self.pixel_size, volumes=self.is_volumes,
-            origin=self.origin, statistics=statistics,
+            origin=self.origin, statistics=statistics, labels=self._made_of(),
         )  # fmt: skip
         write_at(self._data_fd, 0, head, self.path)
         pairs = [(self._data_tmp, self.path)]
-        known = self._metadata()
         side = star.sidecar(self.path)
         if self.listed or known.any_set() or self._outdates(side):
             if self._lost is not None:
@@ -426,6 +434,17 @@ class StackWriter:
         else:
             atomic.discard([self._head_tmp])
         return pairs
+
+    def _made_of(self) -> list[bytes]:
+        """Lines of the histories of volumes, or of projections of such, that tell which images those were made of.
+
+        An MRC file has one history for all its objects, so of volumes that left out images, each other ones, nothing is kept.
+        """
+        found: list[bytes] = []
+        for start in range(0, self.n_images, _HEADER_CHUNK):
+            h = self._read_records(start, min(self.n_images, start + _HEADER_CHUNK))
+            found += hdr.made_of_lines(h["HISTORY"][(h["IM4DTAG"] != hdr.TAG) | (h["FOLD"] == 0)].tolist())
+        return list(dict.fromkeys(found))
 
     def _outdates(self, side: Path) -> bool:
         """Whether a STAR file tells of the images that are replaced: its poses are not those of the new ones."""

@@ -22,6 +22,14 @@ p { margin:6px 0; max-width:76ch; } .sub, figcaption, .cap { color:var(--soft); 
   .said li { padding:2px 0 2px 24px; position:relative; }
 .said li::before { position:absolute; left:2px; font-weight:700; } li.good::before { content:"\\2713"; color:var(--good); }
 li.bad::before { content:"\\2717"; color:var(--bad); } li.note::before { content:"i"; color:var(--note); left:6px; }
+.cards { display:grid; grid-template-columns:repeat(auto-fill,minmax(340px,1fr)); gap:12px; margin:14px 0; }
+.card { display:grid; grid-template-columns:auto 1fr; gap:2px 14px; align-items:center; border:1px solid var(--rule);
+  border-left:4px solid var(--bad); background:var(--card); border-radius:4px; padding:10px 14px; }
+.card.good { border-left-color:var(--good); } .card.note { border-left-color:var(--note); }
+.card img { width:112px; display:block; border-radius:2px; } .card p { margin:1px 0; } .card .why { grid-column:1/-1; }
+.card .word { font-size:19px; font-weight:600; color:var(--bad); line-height:1.25; }
+.card.good .word { color:var(--good); } .card.note .word { color:var(--note); }
+h2.next { margin-top:18px; } ul.next { margin:6px 0; padding-left:20px; } ul.next li { max-width:100ch; padding:1px 0; }
 table { border-collapse:collapse; font-size:13.5px; font-variant-numeric:tabular-nums; margin:8px 0; }
 th, td { padding:4px 12px 4px 0; text-align:right; border-bottom:1px solid var(--rule); vertical-align:top; }
   th { font-weight:600; color:var(--soft); }

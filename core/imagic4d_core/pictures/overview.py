@@ -9,6 +9,7 @@ from imagic4d_core.pictures.curves import draw_bars, draw_fsc, draw_moves, draw_
 from imagic4d_core.pictures.rundata import Run
 from imagic4d_core.pictures.sphere import draw_pair
 from imagic4d_core.pictures.style import FAINT, colour_of, figure_png, figures, new_figure
+from imagic4d_core.pictures.verdict import Said, said_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: 3Ds drawn at most; the page has them all.
 MOST = 6
+#: Colours of the words of the verdict, as on the page.
+_WORD_COLOURS = {"good": "#2f7d54", "note": "#55708c", "bad": "#b04a2f"}
 
 
 def _show(ax: "Axes", picture: np.ndarray, title: str = "") -> None:
@@ -31,6 +34,7 @@ def _volumes(figure: "Figure", run: Run, left: float, right: float, top: float, 
     if not chosen:
         figure.text(left, top - 0.05, "No volumes to show.")
         return
+    said = {s.number: s for s in said_of(run)}
     true = run.truth.tiles if run.truth else {}
     heads = ["surface, from +z", "surface, from −x", "central section", "sum along z"]
     if true:
@@ -53,9 +57,7 @@ def _volumes(figure: "Figure", run: Run, left: float, right: float, top: float, 
                 (t.projections[0], other and other.projections[0]),
             ]
             cells = [p for pair in pairs for p in pair][: len(heads)]
-        n = sizes.get(t.number, 0)
-        figure.text(left, y + 0.62 * height, f"3D {t.number}", color=colour_of(t.number), fontsize=11, fontweight="bold")
-        figure.text(left, y + 0.62 * height - 0.022, f"{n} images", fontsize=8)
+        _name(figure, t.number, sizes.get(t.number, 0), said.get(t.number), left, y + 0.72 * height)
         for k, picture in enumerate(cells):
             if picture is not None:
                 below = y - (k // across) * height
@@ -63,6 +65,21 @@ def _volumes(figure: "Figure", run: Run, left: float, right: float, top: float, 
                 _show(ax, picture, heads[k] if row == 0 or lines == 2 else "")
     if len(run.volumes) > MOST:
         figure.text(left, bottom - 0.012, f"the {MOST} largest of {len(run.volumes)} 3Ds", fontsize=8)
+
+
+def _name(figure: "Figure", number: int, images: int, said: Said | None, left: float, y: float) -> None:
+    """Number of a 3D, what it is called, how often it was found again, its images."""
+    figure.text(left, y, f"3D {number}", color=colour_of(number), fontsize=11, fontweight="bold")
+    y -= 0.006
+    if said is not None:
+        words = "\n".join(textwrap.wrap(said.word, 10))
+        figure.text(left, y, words, fontsize=9, fontweight="bold", color=_WORD_COLOURS[said.kind], va="top", linespacing=1.1)
+        y -= 0.015 * (words.count("\n") + 1)
+        again = said.again.replace("found again by ", "again in\n").replace(" other", "")
+        if again:
+            figure.text(left, y, again, fontsize=7.5, va="top", linespacing=1.15)
+            y -= 0.026
+    figure.text(left, y, f"{images} images", fontsize=7.5, va="top")
 
 
 def _examples(figure: "Figure", run: Run, left: float, right: float, top: float, height: float) -> None:

@@ -15,6 +15,7 @@ from imagic4d_core.pictures.rundata import Run, VolumeTiles, plain_words
 from imagic4d_core.pictures.sorting import SCRIPT
 from imagic4d_core.pictures.sphere import orientation_figure
 from imagic4d_core.pictures.style import colour_of, figure_svg, figures
+from imagic4d_core.pictures.verdict import verdict_cards
 
 
 def _e(text: Any) -> str:
@@ -96,7 +97,7 @@ def _head(run: Run) -> str:
     )
     return (
         f'<h1>4D refinement{source}</h1>\n<p class="sub">{_e(run.name)} · {" · ".join(_e(f) for f in facts)}</p>\n'
-        f'<div class="said">{said}{truth}<ul>{items}</ul></div>\n{missing}'
+        f'<div class="said">{said}{truth}</div>\n{verdict_cards(run)}\n<div class="said"><ul>{items}</ul></div>\n{missing}'
     )
 
 
@@ -120,16 +121,20 @@ def _volume_table(run: Run) -> str:
                 _freq(v.get("fsc05"), run.pixel_size),
                 _num(v.get("ccc")),
                 _num(v.get("confidence")),
+                _num((v.get("views") or {}).get("scf"), ".2f"),
+                _num((v.get("views") or {}).get("cfar"), ".2f"),
                 ", ".join(remarks) or "–",
             ]
         )
     if not rows:
         return _gone("summary.json lists no 3Ds.")
-    head = ["3D", "images", "%", "half-bit", "FSC 0.143", "FSC 0.5", "mean CCC", "mean confidence", "remarks"]
+    head = ["3D", "images", "%", "half-bit", "FSC 0.143", "FSC 0.5", "mean CCC", "mean confidence", "SCF*", "cFAR", "remarks"]
     unit = "frequency as a fraction of Nyquist" + (" and resolution in ångström" if run.pixel_size else "")
     return (
-        table(head, rows, text=(8,))
-        + f'<p class="cap">half-bit, FSC 0.143, FSC 0.5: where the half sets fall below that threshold, {unit}.</p>'
+        table(head, rows, text=(10,))
+        + f'<p class="cap">half-bit, FSC 0.143, FSC 0.5: where the half sets fall below that threshold, {unit}. SCF*: how evenly '
+        "views cover Fourier space, 1 even, 0.81 all around an axis, near 0 seen along one axis only. cFAR: the poorest over the "
+        "best direction by the FSC in cones.</p>"
     )
 
 

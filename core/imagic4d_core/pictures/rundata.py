@@ -172,7 +172,7 @@ def _above_chance(s: dict[str, Any], count: int) -> list[tuple[str, str]]:
 
 
 def plain_words(run: Run) -> list[tuple[str, str]]:
-    """The outcome in sentences.
+    """The outcome in sentences, beside the verdicts of the 3Ds (`pictures.verdict`).
 
     Returns
     -------
@@ -182,11 +182,7 @@ def plain_words(run: Run) -> list[tuple[str, str]]:
     s = run.summary
     lines: list[tuple[str, str]] = []
     count = len(s.get("volumes") or run.volumes)
-    judged = [v for v in s.get("volumes") or [] if v.get("verdict")]
-    for v in judged:
-        kind = {"right": "good", "reproduced": "note"}.get(v["verdict"], "bad")
-        lines.append((kind, f"3D {v['number']}: {v['verdict']}. {v['why'][:1].upper()}{v['why'][1:]}."))
-    if not judged:
+    if not any(v.get("verdict") for v in s.get("volumes") or []):
         lines += _above_chance(s, count)
     if "converged" in s:
         n = s.get("iterations")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, MismatchError, UsageError, check_word
 from imagic4d_core.rng import rng_for
 
-KINDS = ("all", "header", "split", "sequential", "random", "multiple-random")
+KINDS = ("all", "header", "split", "states", "sequential", "random", "multiple-random")
 
 
 @dataclass
@@ -59,6 +59,41 @@ class Assignment:
         return Assignment(self.image[keep], self.ref3d[keep], self.weight[keep], self.renumbered)
 
 
+def by_state(ref3d: NDArray, state: NDArray) -> NDArray[np.int32]:
+    """Memberships of 3Ds that are divided further by the states of their images.
+
+    A state belongs to the 3D that most of its images are in. Images of a 3D that has states but whose own state is none of them
+    go to its largest.
+
+    Parameters
+    ----------
+    ref3d : ndarray of int, shape (n,)
+        0: none.
+    state : ndarray of int, shape (n,)
+        0: none is known.
+
+    Returns
+    -------
+    ndarray of int32, shape (n,)
+        From 1, 3D by 3D and in the order of the states; 0 where `ref3d` is.
+    """
+    ref3d, state = np.maximum(ref3d, 0).astype(np.int64), np.maximum(state, 0).astype(np.int64)
+    table = np.zeros((int(ref3d.max(initial=0)) + 1, int(state.max(initial=0)) + 1), np.int64)
+    np.add.at(table, (ref3d, state), 1)
+    home = table[1:].argmax(0) + 1 if len(table) > 1 else np.zeros(table.shape[1], np.int64)
+    out, last = np.zeros(len(ref3d), np.int32), 0
+    for k in range(1, len(table)):
+        mine = ref3d == k
+        own = [s for s in range(1, table.shape[1]) if home[s] == k and table[k, s] > 0]
+        number = np.full(table.shape[1], last + 1, np.int32)
+        if own:
+            number[:] = last + 1 + int(np.argmax(table[k, own]))
+            number[own] = np.arange(last + 1, last + 1 + len(own))
+        out[mine] = number[state[mine]]
+        last += max(1, len(own)) if mine.any() else 0
+    return out
+
+
 def assign(
     kind: str, header: NDArray, active: NDArray[np.bool_], volumes: int | None = None, min_images: int = 0, seed: int = 0,
     path: object = "images",
@@ -70,7 +105,7 @@ def assign(
     kind : str
         One of `KINDS`.
     header : ndarray of int, shape (n,)
-        Membership in the headers (0 = none).
+        Membership in the headers (0 = none); for ``states`` what `by_state` makes of it.
     active : ndarray of bool, shape (n,)
         Images that may be used.
     volumes : int, optional
@@ -97,7 +132,7 @@ def assign(
         raise MismatchError(f"{path}: {count} 3Ds cannot be made of {len(use)} images; at least one image each is needed")
     weight = np.ones(len(use), np.float32)
     given = header[use].astype(np.int64)
-    if kind in ("header", "split"):
+    if kind in ("header", "split", "states"):
         keep = given > 0
         if not keep.any():
             raise InputError(
@@ -106,7 +141,7 @@ def assign(
         use, given, weight = use[keep], given[keep], weight[keep]
     if kind == "all":
         ref3d = np.ones(len(use), np.int64)
-    elif kind == "header":
+    elif kind in ("header", "states"):
         ref3d = given
     elif kind == "split":
         ref3d = np.zeros(len(use), np.int64)

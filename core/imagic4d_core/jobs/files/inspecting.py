@@ -19,6 +19,7 @@ from imagic4d_core.io.locations import Locations, format_locations, split_spec
 from imagic4d_core.io.particles import StackNotFound, present
 from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.jobs.files.copying import Progress, shape_text
+from imagic4d_core.units import COMMON_PLACEHOLDER, is_placeholder
 
 _HEADERS = 8192
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class Info:
             ("format", f"{self.format}{', old header layout' if self.old_layout else ''}"),
             ("content", shape_text(self.objects, self.sections, self.n_lines, self.pixels) if self.pixels else listed),
             ("type", f"{self.type}, {order}" if self.pixels else self.type),
-            ("pixel size", f"{self.pixel_size:.6g} A" if self.pixel_size else "not known"),
+            ("pixel size", f"{self.pixel_size:.6g} A{self._doubt()}" if self.pixel_size else "not known"),
         ]
         if self.origin and any(self.origin):
             out.append(("origin", " ".join(f"{v:.6g}" for v in self.origin) + " A (x y z)"))
@@ -93,11 +94,14 @@ class Info:
             out.append(("densities", ", ".join(f"{k} {v:.6g}" for k, v in self.statistics.items())))
         return out + [("note", note) for note in self.notes]
 
+    def _doubt(self) -> str:
+        return f" ({COMMON_PLACEHOLDER})" if self.format in ("MRC", "HDF") and is_placeholder(self.pixel_size) else ""
+
     def _poses(self) -> list[str]:
         p = self.poses
         parts = []
         if p.get("euler"):
-            parts.append(f"Euler angles in {p['euler']}")
+            parts.append(f"{'Euler angles' if p['euler'] > p['in_plane'] else 'angles in the plane only'} in {p['euler']}")
         if p.get("shifts"):
             parts.append(f"shifts in {p['shifts']}")
         if p.get("memberships"):
@@ -184,14 +188,17 @@ def _statistics(stack: Stack, progress: Progress = None) -> dict[str, float]:
 class _Poses:
     """How many header records hold what of a pose."""
 
-    def __init__(self) -> None:
-        self.euler = self.shifts = 0
+    def __init__(self, of_volumes: bool = False) -> None:
+        self.of_volumes = of_volumes
+        self.euler = self.in_plane = self.shifts = 0
         self.members: dict[int, int] = {}
 
     def add(self, h: NDArray) -> None:
         """Count some records."""
         poses = Poses.from_headers(h)
         self.euler += int(((poses.alpha != 0) | (poses.beta != 0) | (poses.gamma != 0)).sum())
+        if not self.of_volumes:
+            self.in_plane += int(((poses.alpha != 0) & (poses.beta == 0) & (poses.gamma == 0)).sum())
         self.shifts += int(poses.shift.any(axis=1).sum())
         for number, count in zip(*np.unique(poses.ref3d[poses.ref3d != 0], return_counts=True), strict=True):
             self.members[int(number)] = self.members.get(int(number), 0) + int(count)
@@ -199,11 +206,11 @@ class _Poses:
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         members = {str(k): self.members[k] for k in sorted(self.members)}
-        return {"euler": self.euler, "shifts": self.shifts, "memberships": members}
+        return {"euler": self.euler, "in_plane": self.in_plane, "shifts": self.shifts, "memberships": members}
 
 
 def _poses_of(stack: Stack) -> dict[str, Any]:
-    poses, step = _Poses(), stack.sections
+    poses, step = _Poses(stack.is_volumes), stack.sections
     for start in range(0, stack.n_images, _HEADERS * step):
         poses.add(stack.headers(start, min(stack.n_images, start + _HEADERS * step), checked=False)[::step])
     return poses.as_dict()

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.forward.project import Projector, batch_size
 from imagic4d_core.geometry import euler, sphere, symmetry
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses, fold_of
-from imagic4d_core.io.header import blank_headers
+from imagic4d_core.io.header import blank_headers, keep_made_of
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
+from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, warm_first
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.recon.warm import warmup
@@ -99,11 +101,13 @@ def forward(
         raise UsageError("directions from headers need the images that have them: --angles-from IMAGES")
     if directions == "random" and number is None and angles_from is None:
         raise UsageError("random directions need --number N, the projections of each 3D")
+    warn_of_symmetry(src, symmetry, comm)
     if comm.size > 1:
         warm_first(comm, warmup)
     with open_stack(src, what="volumes") as volumes:
         box = check_cubic(volumes)
-        known = Poses.from_headers(volumes.headers()[:: volumes.sections])
+        records = volumes.headers()[:: volumes.sections]
+        known, history = Poses.from_headers(records), records["HISTORY"].tolist()
         if not known.ref3d.any():
             known.ref3d[:] = np.arange(1, len(known) + 1)
         if angles_from is not None:
@@ -120,13 +124,17 @@ def forward(
             mine = tasks[comm.rank :: comm.size]
             done = 0
             for v, group in itertools.groupby(mine, key=lambda index: int(source[index[0]])):
+                made_of = history[v] if v >= 0 else b""
                 projector = Projector(volumes.read_volumes(v, v + 1)[0], r_max, OVERSAMPLING) if v >= 0 else None
 
-                def make(index: NDArray[np.intp], projector: Projector | None = projector) -> None:
+                def make(
+                    index: NDArray[np.intp], projector: Projector | None = projector, made_of: bytes = made_of
+                ) -> None:
                     images = _project(projector, poses, index) if projector else np.zeros((len(index), box, box), np.float32)
                     for run in np.split(np.arange(len(index)), np.flatnonzero(np.diff(index) != 1) + 1):
                         out.write(int(index[run[0]]), images[run[0] : run[-1] + 1])
                         head = blank_headers(len(run), box, box, pixel_size=volumes.pixel_size)
+                        keep_made_of(head, made_of)
                         out.set_headers(int(index[run[0]]), poses.select(index[run]).into_headers(head))
 
                 for _ in imap_blocks(make, group, threads):
@@ -191,7 +199,7 @@ def _as_images(angles_from: str, known: Poses, volumes: Stack) -> tuple[NDArray[
                 f"{images.path}: images of {images.lines} x {images.pixels} do not fit the volumes of {volumes.path}, "
                 f"box {volumes.lines}"
             )
-        h = images.headers()
+        h = images.columns((*POSE_WORDS, "ACTIVE"))
         path = images.path
     given = Poses.from_headers(h)
     if not (given.alpha.any() or given.beta.any() or given.gamma.any()):

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.files.selecting import fulfil
+from imagic4d_core.jobs.msa.splitting import RADIUS
 from imagic4d_core.jobs.runfolder import Iteration, Plan, Step, epoch_now, shown_name
-from imagic4d_core.jobs.scheme.steps import AngrecStep, PrepareStep, ReconStep, TakeoverStep
+from imagic4d_core.jobs.scheme.axes import AUTO
+from imagic4d_core.jobs.scheme.steps import AngrecStep, PrepareStep, ReconStep, StatesStep, TakeoverStep
 from imagic4d_core.units import Frequency, as_fraction
 
 #: Noise at the start and at the end of annealing, in standard deviations of the scores; share of the iterations with noise.
@@ -48,7 +51,8 @@ UNKNOWN = 6
 class Settings:
     """What a run is: everything that decides its result. Kept in RUNDIR/run.json.
 
-    `volumes` 0: their number is to be found; `starts` 0: as many as it takes; `stop_after` "", "anneal" or "pool";
+    `volumes` 0: their number is to be found; `symmetry`: what is looked for after random starts (AUTO: any group), else the
+    group of all 3Ds; `starts` 0: as many as it takes; `stop_after` "", "anneal" or "pool";
     `as_prepared`: the images come from `prepare`; `where`: a condition on header words, others take no part.
     """
 
@@ -227,11 +231,17 @@ def plan(s: Settings) -> Plan:
 
 def finish(s: Settings, last: str) -> list[Step]:
     """The last steps: results beside the original densities, and everything that is looked at."""
+    first: list[Step] = []
+    if s.start == "random":
+        # what the pool told apart was polished as one; with better poses the states of images show better
+        radius = min(s.mask_radius, RADIUS if s.mask_radius < 1 else RADIUS * s.box / 2)
+        first = [StatesStep(src=f"work/{last}.hed", out="work/states.hed", mask_radius=radius, seed=seed_of(s, 2), **s.contrast)]
     final = ReconStep(
-        src=f"work/{last}.hed", dst="volumes.hed", hamming=0.99, halves="halves.hed", reprojections="reprojections.hed",
-        seed=seed_of(s, 0), images_out="work/final.hed", **s.common,
+        src="work/states.hed" if first else f"work/{last}.hed", dst="volumes.hed", hamming=0.99, halves="halves.hed",
+        reprojections="reprojections.hed", seed=seed_of(s, 0), images_out="work/final.hed",
+        membership="states" if first else None, **s.common,
     )  # fmt: skip
-    return [final, TakeoverStep(src=s.images, poses_from="work/final.hed", dst="images.hed")]
+    return [*first, final, TakeoverStep(src=s.images, poses_from="work/final.hed", dst="images.hed")]
 
 
 def finish_start(s: Settings) -> list[Step]:
@@ -286,7 +296,7 @@ def settings(
         if images.index is not None:
             raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
         count, box, pixel = images.n_images, images.lines, images.pixel_size
-        headers = images.headers()
+        headers = images.columns((*POSE_WORDS, "ACTIVE"))
         known = Poses.from_headers(headers) if start == "header" else None
         taking_part = fulfil(images, np.arange(count), where) if where else np.ones(count, bool)
     count = int((taking_part & (headers["ACTIVE"] >= 0)).sum())
@@ -315,13 +325,17 @@ def settings(
         raise UsageError("--starts and --stop-after are for runs that start from random angles (--start random)")
     if as_prepared and start not in ("random", "header"):
         raise UsageError("--as-prepared is for --start random or header")
+    if start != "random" and symmetry == AUTO:
+        raise UsageError("--symmetry auto is for --start random; im4d threed-symmetry finds the axes of given 3Ds")
+    if symmetry == "D1":
+        raise UsageError("symmetry D1 is C2 with its axis along x: ask for C2")
     if iterations < 8:
         raise UsageError(f"{iterations} iterations are too few: at least 8")
     if max_resolution is not None:
         as_fraction(str(max_resolution), pixel)
     return Settings(
-        images=os.path.abspath(src), volumes=k, iterations=iterations, symmetry=symmetry, start=start, starts=starts,
-        stop_after=stop_after, as_prepared=as_prepared, where=where or "", min_images=min_images,
+        images=os.path.abspath(src), volumes=k, iterations=iterations, symmetry=symmetry.strip().upper(), start=start,
+        starts=starts, stop_after=stop_after, as_prepared=as_prepared, where=where or "", min_images=min_images,
         max_resolution=str(max_resolution or ""), seed=seed,
         mask_radius=MASK if mask_radius is None else mask_radius, max_shift=0.3 if max_shift is None else max_shift,
         leave_out=leave_out, over=over, invert=invert, centre=centre, weigh_ctf=weigh_ctf, amplitude_contrast=amplitude_contrast,

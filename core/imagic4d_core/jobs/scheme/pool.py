@@ -1,5 +1,6 @@
 """The 3Ds of many runs in one competition: those are kept that together explain the images best."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,19 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.angrec.assign import Candidates
 from imagic4d_core.competition.choice import Scores
 from imagic4d_core.competition.deciding import Decision, decide, decide_number
 from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import rotations
 from imagic4d_core.io.atomic import atomic_write_text, scratch_folder
-from imagic4d_core.io.header import blank_headers
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.header import blank_headers, keep_made_of
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import create_stack, open_stack
-from imagic4d_core.io.writer import check_output
+from imagic4d_core.io.writer import check_output, half_names
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.scheme.angrec.reconstitute import reconstitute
+from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary
+from imagic4d_core.jobs.scheme.axes import AUTO, Symmetry, find_axes, look, seen, unasked
 from imagic4d_core.jobs.scheme.recon.reconstruct import recon
+from imagic4d_core.pixels.symmetry import symmetrised
+from imagic4d_core.pointgroup.find import FoundSymmetry
 from imagic4d_core.units import Frequency
 
 #: Frequencies at which 3Ds of runs are compared, and to which they are made, Fourier pixels.
@@ -35,7 +42,10 @@ MOST = 12
 
 @dataclass(frozen=True)
 class PoolOptions:
-    """How images are scored against the 3Ds of runs; as the parameters of `recon` and `angrec` of the same names."""
+    """How images are scored against the 3Ds of runs; as the parameters of `recon` and `angrec` of the same names.
+
+    `symmetry` is what 3Ds that were made in C1 are looked at for: a group, or AUTO.
+    """
 
     symmetry: str = "C1"
     increment: float = 12.0
@@ -48,9 +58,13 @@ class PoolOptions:
     def common(self) -> dict[str, Any]:
         """What recon and angrec are told alike."""
         return {
-            "symmetry": self.symmetry, "mask_radius": self.mask_radius, "weigh_ctf": self.weigh_ctf,
-            "amplitude_contrast": self.amplitude_contrast,
+            "mask_radius": self.mask_radius, "weigh_ctf": self.weigh_ctf, "amplitude_contrast": self.amplitude_contrast,
         }  # fmt: skip
+
+
+def _volume(path: str, index: int = 0) -> NDArray[np.float32]:
+    with open_stack(path) as stack:
+        return stack.read_volumes(index, index + 1)[0]
 
 
 @dataclass
@@ -69,6 +83,12 @@ class Columns:
     shift : ndarray, shape (n, k, 2), float64
     spectrum : ndarray
         Radial power that its 3Ds were given.
+    symmetry : str
+        Point group that its 3Ds were made with.
+    told : bool
+        Its images were told apart by other evidence than scores.
+    origin : int
+        Index of the run whose poses it has: its own, but for classes of another run's 3D.
     """
 
     name: str
@@ -77,6 +97,9 @@ class Columns:
     matrix: NDArray[np.float64]
     shift: NDArray[np.float64]
     spectrum: NDArray[np.float64] | None
+    origin: int
+    symmetry: str = "C1"
+    told: bool = False
 
 
 @dataclass
@@ -95,15 +118,31 @@ class Pool:
     folder: Path
     options: PoolOptions
     runs: list[Columns] = field(default_factory=list)
+    _found: dict[int, FoundSymmetry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         with open_stack(self.images) as stack:
-            self.headers = stack.headers()
+            self.headers = stack.columns((*POSE_WORDS, "ACTIVE"))
             self.box, self.pixel_size = stack.lines, stack.pixel_size
         self.active = self.headers["ACTIVE"] >= 0
 
-    def add(self, name: str, source: str, context: Context) -> None:
+    def add(
+        self, name: str, source: str, context: Context, symmetry: str = "C1", origin: int | None = None,
+        told: bool = False,
+    ) -> None:  # fmt: skip
         """Score all images against the 3Ds of a run: images with poses and memberships, or a stack of volumes.
+
+        Parameters
+        ----------
+        name : str
+        source : path
+        context : Context
+        symmetry : str
+            Point group that the run was made with.
+        origin : int, optional
+            Index of the run whose poses these are: the two are no witnesses of each other.
+        told : bool
+            See `Columns`.
 
         Raises
         ------
@@ -121,7 +160,7 @@ class Pool:
                     f"{stack.path}: {stack.n_images} images, but {self.images} has {len(self.headers)}; runs of one set of "
                     "images are needed"
                 )
-            known = None if given else Poses.from_headers(stack.headers())
+            known = None if given else Poses.from_headers(stack.columns(POSE_WORDS))
         poses = Poses.from_headers(self.headers)
         for words in (poses.ref3d, poses.ref3d2, poses.ref3d_old):
             words[:] = 0
@@ -130,37 +169,85 @@ class Pool:
             for word in ("alpha", "beta", "gamma", "shift", "ref3d"):
                 getattr(poses, word)[mine] = getattr(known, word)[mine]
         if context.comm.rank == 0:
-            replace_headers(self.images, poses.into_headers(self.headers.copy()), posed, overwrite=True)
+            replace_poses(self.images, poses, posed, overwrite=True)
         context.comm.barrier()
-        limit = Frequency(round(min(1.0, COMPARED / (self.box / 2)), 6))
         if given:
             volumes = anchors = source
         else:
-            recon(
-                posed, volumes, folds=FOLDS, seed=FOLD_SEED, leave_out=anchors, wiener=True, hamming=1.0, overwrite=True,
-                max_frequency=Frequency(round(min(1.0, MADE / (self.box / 2)), 6)), **self.options.common, **context.parallel,
-            )  # fmt: skip
-        summary, _, found = reconstitute(
-            posed, anchors=anchors, increment=self.options.increment, max_shift=self.options.max_shift, max_frequency=limit,
-            refine=True, halves=True, spectrum=self.runs[0].spectrum if self.runs else None, **self.options.common,
-            **context.parallel,
-        )  # fmt: skip
+            self._made(posed, volumes, anchors, symmetry, context)
+        summary, found = self._scored(posed, anchors, symmetry, context)
         keep = self.active
         scores = Scores(found.score[keep], found.first[keep], found.second[keep])
-        self.runs.append(Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum))
+        of = len(self.runs) if origin is None else origin
+        made = Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry, told)
+        self.runs.append(made)
+
+    def _made(self, posed: str, volumes: str, anchors: str, symmetry: str, context: Context, halves: str | None = None) -> None:
+        """3Ds of images with poses, and those that leave out a fold."""
+        recon(
+            posed, volumes, folds=FOLDS, seed=FOLD_SEED, leave_out=anchors, wiener=True, hamming=1.0, overwrite=True,
+            max_frequency=Frequency(round(min(1.0, MADE / (self.box / 2)), 6)), symmetry=symmetry, halves=halves,
+            **self.options.common, **context.parallel,
+        )  # fmt: skip
+
+    def _scored(
+        self, posed: str, anchors: str, symmetry: str, context: Context, mode: str = "each-to-best"
+    ) -> tuple[AngrecSummary, Candidates]:
+        """The best pose of every image in 3Ds, each image against 3Ds made without it."""
+        summary, _, found = reconstitute(
+            posed, anchors=anchors, increment=self.options.increment, max_shift=self.options.max_shift, mode=mode,
+            max_frequency=Frequency(round(min(1.0, COMPARED / (self.box / 2)), 6)), refine=True, halves=True, symmetry=symmetry,
+            spectrum=self.runs[0].spectrum if self.runs else None, **self.options.common, **context.parallel,
+        )  # fmt: skip
+        return summary, found
+
+    def find_axes(self, decision: Decision, context: Context) -> tuple[Symmetry, Poses]:
+        """Look for the symmetry of the 3Ds kept; poses of all images, on the axes where there are some."""
+        poses = self.poses(decision)
+        if self.options.symmetry == "C1":
+            noticed = [self._found.get(c) for c in decision.columns]
+            return Symmetry("C1", "C1", tuple(unasked(j, f) for j, f in enumerate(noticed, 1) if f and f.group != "C1")), poses
+        names = [str(self.folder / f"axes{end}.hed") for end in ("v", "lo", "h")]
+
+        def map_of(images: str, group: str) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], NDArray[np.float32]]]:
+            self._made(images, names[0], names[1], group, context, halves=names[2])
+            whole, a, b = (_volume(name) for name in (names[0], *half_names(names[2])))
+            return whole, (a, b)
+
+        def score_of(images: str, group: str) -> NDArray[np.float64]:
+            if group != "C1":
+                self._made(images, names[0], names[1], group, context)
+            _, found = self._scored(images, names[1], group, context, mode="own")
+            return np.asarray(found.score[np.isfinite(found.score[:, 0]), 0])
+
+        return find_axes(self.images, poses, self.options.symmetry, self.folder, map_of, score_of, context)
+
+    def scores(self) -> Scores:
+        """Of all images in all 3Ds of all runs."""
+        return Scores(*(np.concatenate([getattr(c.scores, f) for c in self.runs], 1) for f in ("whole", "first", "second")))
 
     def decide(self, count: int | None) -> Decision:
         """Those of all runs that are kept: at most `count`, or as many as are needed."""
-        joined = Scores(*(np.concatenate([getattr(c.scores, f) for c in self.runs], 1) for f in ("whole", "first", "second")))
-        matrix = np.concatenate([c.matrix for c in self.runs], 1)
-        group = rotations(self.options.symmetry)
+        joined, matrix = self.scores(), np.concatenate([c.matrix for c in self.runs], 1)
+        told = np.repeat([c.told for c in self.runs], [c.matrix.shape[1] for c in self.runs])
         if count is None:
-            return decide_number(joined, matrix, self.run_of(), MOST, group)
-        return decide(joined, matrix, self.run_of(), count, group)
+            return decide_number(joined, matrix, self.run_of(), MOST, self.group_of, told)
+        return decide(joined, matrix, self.run_of(), count, self.group_of, told)
+
+    def group_of(self, column: int) -> NDArray[np.float64] | None:
+        """Rotations (g, 3, 3) that leave the 3D of a column as it is, in its own frame; None: none are known."""
+        run, k = self.place(column)
+        if run.symmetry != "C1":
+            return rotations(run.symmetry)
+        if column not in self._found:
+            # also where no symmetry is asked for: poses of a symmetric 3D are the same but for its operations
+            self._found[column] = look(_volume(run.volumes, k), self.options.symmetry)
+        found = self._found[column]
+        return None if found.group == "C1" else seen(0, found, "").mates
 
     def run_of(self) -> NDArray[np.int64]:
-        """Index of the run of each column."""
-        return np.repeat(np.arange(len(self.runs)), [c.matrix.shape[1] for c in self.runs])
+        """Index of the run that gave each column its poses."""
+        return np.repeat([c.origin for c in self.runs], [c.matrix.shape[1] for c in self.runs])
 
     def place(self, column: int) -> tuple[Columns, int]:
         """Run of a column, and its number there, from 0."""
@@ -190,14 +277,14 @@ class Pool:
             poses.ref3d2[index] = order[:, 1] + 1
         return poses
 
-    def write_images(self, decision: Decision, out: str, context: Context) -> None:
-        """The images with their poses and memberships in the 3Ds kept."""
+    def write_images(self, poses: Poses, out: str, context: Context) -> None:
+        """The images with poses and memberships, such as those of `poses`."""
         if context.comm.rank == 0:
-            replace_headers(self.images, self.poses(decision).into_headers(self.headers.copy()), out, overwrite=True)
+            replace_poses(self.images, poses, out, overwrite=True)
         context.comm.barrier()
 
-    def write_volumes(self, decision: Decision, out: str, context: Context) -> None:
-        """The 3Ds kept, one stack; numbers of images in their headers."""
+    def write_volumes(self, decision: Decision, symmetry: Symmetry, out: str, context: Context) -> None:
+        """The 3Ds kept, one stack, on their axes where they have some; numbers of images in their headers."""
         n = self.box
         with create_stack(
             out, len(decision.kept), n, n, n, pixel_size=self.pixel_size, overwrite=True, comm=context.comm, history="pool"
@@ -205,11 +292,16 @@ class Pool:
             for j in range(context.comm.rank, len(decision.kept), context.comm.size):
                 run, k = self.place(decision.columns[j])
                 with open_stack(run.volumes) as stack:
-                    volume = stack.read_volumes(k, k + 1)[0]
+                    record = stack.headers(k * n, k * n + 1)[0]
+                volume = _volume(run.volumes, k)
+                if symmetry.axes and symmetry.axes[j].laid:
+                    volume = symmetrised(symmetry.axes[j].lay(volume), symmetry.axes[j].group)
                 words = Poses.blank(n)
                 words.ref3d[:], words.nimg3d[:] = j + 1, decision.kept[j].images
                 writer.write_volumes(j, volume[None])
-                writer.set_headers(j * n, words.into_headers(blank_headers(n, n, n, n, pixel_size=self.pixel_size)))
+                head = blank_headers(n, n, n, n, pixel_size=self.pixel_size)
+                keep_made_of(head, record["HISTORY"])
+                writer.set_headers(j * n, words.into_headers(head))
 
     def table_text(self, decision: Decision) -> str:
         """The table image x 3D as text with tabs: location, 3D kept, then the score in every 3D of every run."""
@@ -249,10 +341,11 @@ class Pooled:
     removed: list[str]
     agreed: bool
     by_number: list[dict[str, float]]
+    symmetry: Symmetry
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        return self.__dict__.copy()
+        return self.__dict__ | {"symmetry": self.symmetry.as_dict()}
 
     def lines(self) -> list[str]:
         """For people."""
@@ -265,6 +358,7 @@ class Pooled:
         for row in self.by_number:
             gain = f"gain {row['gain']:+.5f} (+- {row['error']:.5f})"
             out.append(f"  {int(row['volumes'])} 3Ds: score {row['score']:.5f}, {gain}")
+        out += [f"  3D {a.number}: symmetry {a.group}; {a.why}" for a in self.symmetry.axes]
         said = "every 3D was found by another run", "not every 3D was found by another run: more starts may help"
         return [*out, said[0] if self.agreed else said[1]]
 
@@ -284,6 +378,17 @@ def source_of(run: str) -> str:
     if not final.exists():
         raise InputError(f"{run}: not the folder of a finished refine run (work/final.hed is missing)")
     return str(final)
+
+
+def symmetry_of(run: str, asked: str) -> str:
+    """The point group that the 3Ds of a run were made with: of a folder what its summary says, of a file the group asked for."""
+    if not Path(run).is_dir():
+        return "C1" if asked == AUTO else asked
+    try:
+        document = json.loads((Path(run) / "summary.json").read_text(encoding="utf-8"))
+        return str(document["symmetry"]["group"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "C1"
 
 
 def pool(
@@ -332,18 +437,19 @@ def pool(
     with scratch_folder(dst, context.comm) as folder:
         p = Pool(base, Path(folder), how)
         for name, source in zip(runs, sources, strict=True):
-            p.add(os.path.basename(os.path.normpath(name)), source, context)
+            p.add(os.path.basename(os.path.normpath(name)), source, context, symmetry_of(name, how.symmetry))
             if context.progress is not None:
                 context.progress(len(p.runs), len(runs))
         decision = p.decide(volumes)
-        p.write_volumes(decision, dst, context)
+        symmetry, poses = p.find_axes(decision, context)
+        p.write_volumes(decision, symmetry, dst, context)
         if images_out is not None:
-            p.write_images(decision, images_out, context)
+            p.write_images(poses, images_out, context)
         if table is not None and context.comm.rank == 0:
             atomic_write_text(Path(table), p.table_text(decision), overwrite=context.overwrite)
         context.comm.barrier()
         return Pooled(
             os.fspath(dst), len(runs), len(p.run_of()), int(p.active.sum()), decision.score, p.describe(decision),
             [f"{p.place(c)[0].name}:{p.place(c)[1] + 1}: {why}" for c, why in decision.removed],
-            decision.agreed, decision.by_number,
+            decision.agreed, decision.by_number, symmetry,
         )  # fmt: skip

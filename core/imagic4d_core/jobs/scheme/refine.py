@@ -1,7 +1,7 @@
 """The 4D scheme to convergence: starts, pool and polish in a folder that keeps a journal and goes on where it was stopped."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ from imagic4d_core.jobs.runfolder import Iteration
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary
 from imagic4d_core.jobs.scheme.chance import Chance, chance
 from imagic4d_core.jobs.scheme.moves import moves
+from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.jobs.scheme.plan import SHELLS, Settings, finish, finish_start, frequency_of, plan, prepared, seed_of, settings
 from imagic4d_core.jobs.scheme.recon.reconstruct import Recon
 from imagic4d_core.jobs.scheme.script import script
 from imagic4d_core.jobs.scheme.starts import Started, anneal, run_starts, take_prepared
 from imagic4d_core.jobs.scheme.summary import describe_start, summarise
 from imagic4d_core.parallel import SERIAL, Comm
+from imagic4d_core.units import doubtful_resolution
 
 __all__ = ["Refined", "refine", "script", "settings"]
 
@@ -47,7 +49,13 @@ class Refined:
                 f"half-bit at {v['half_bit']:.2f} Nyquist{res}, mean correlation {v['ccc']:.3f}"
             )
             out.append(f"    {v['why']}")
+            if v["views"]["warning"]:
+                out.append(f"    views: {v['views']['warning']}")
+            if v["symmetry"] is not None:
+                out.append(f"    symmetry {v['symmetry']['group']}: {v['symmetry']['why']}")
+        out += doubtful_resolution(d["pixel_size"]) if d["volumes"] else []
         out.append("converged" if d["converged"] else "stopped at the last iteration, not converged")
+        out += [d["symmetry"]["statement"]] if d["symmetry"]["statement"] else []
         return [*out, d["statement"]]
 
 
@@ -94,7 +102,8 @@ def refine(
     iterations : int
         Most iterations in all.
     symmetry : str
-        Point group of all 3Ds.
+        Point group of all 3Ds, or "AUTO". From random starts it is looked for in the 3Ds kept, which were found without, and
+        imposed where they have it. Poses in headers and given 3Ds are taken to have it, on the axes of `geometry.symmetry`.
     start : {"random", "header"} or path
         Random memberships and angles; those in the headers; or 3Ds to start from.
     starts : int
@@ -132,6 +141,7 @@ def refine(
     UsageError, InputError, MismatchError, OutputError
     """
     folder = Path(rundir)
+    warn_of_symmetry(src, symmetry, comm)
 
     def given() -> Settings:
         return settings(
@@ -163,6 +173,7 @@ def _run(s: Settings, folder: Path, context: Context, pictures: bool) -> Refined
         elif s.start == "random":
             prepared(s).run(folder, **context.parallel)
     if s.stop_after == "anneal":
+        s = replace(s, symmetry="C1")  # a random start is never made symmetric: see `axes`
         anneal(s, folder, context, entry)
         for step in finish_start(s):
             step.run(folder, **context.parallel)
@@ -170,8 +181,9 @@ def _run(s: Settings, folder: Path, context: Context, pictures: bool) -> Refined
     if s.start == "random":
         with relaxed():
             started = run_starts(s, folder, context, entry)
+        s = replace(s, symmetry=started.symmetry.group)  # what was asked for stands in started.symmetry
     if started is not None and s.stop_after:
-        started.pool.write_images(started.decision, str(folder / "work/final.hed"), context)
+        started.write_images(str(folder / "work/final.hed"), context)
         for step in finish_start(s):
             step.run(folder, **context.parallel)
         return Refined(str(folder), comm.bcast(describe_start(s, folder, started) if comm.rank == 0 else None))

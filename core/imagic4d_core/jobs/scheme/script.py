@@ -1,9 +1,11 @@
 """The 4D scheme as a bash script of single commands."""
 
 import shlex
+from dataclasses import replace
 
 from imagic4d_core.jobs.runfolder import Step
 from imagic4d_core.jobs.scheme.plan import Settings, commands, finish, finish_start, plan, prepared, start_plan
+from imagic4d_core.jobs.scheme.starts import IMPOSED
 
 _HEAD = """#!/usr/bin/env bash
 # made by im4d refine --script: run it in an empty folder
@@ -20,13 +22,16 @@ def script(s: Settings) -> str:
     """
     lines = [_HEAD.format(epoch=s.epoch)]
     if s.stop_after == "anneal":
+        s = replace(s, symmetry="C1")
         first = [] if s.as_prepared else [prepared(s).command()]
         return "\n".join([*lines, *first, *commands(start_plan(s)), *_last(finish_start(s))]) + "\n"
     if s.start == "random":
+        imposed = [] if s.symmetry == "C1" else [f'symmetry="$(cat starts/{IMPOSED})"']
         lines += [
             "# starts and pool", _starts(s), "cp starts/work/i000a.hed work/i000a.hed",
-            "ln -f starts/work/i000a.img work/i000a.img",
+            "ln -f starts/work/i000a.img work/i000a.img", *imposed,
         ]  # fmt: skip
+        s = replace(s, symmetry='"$symmetry"') if imposed else s
     if s.stop_after:
         return "\n".join(lines) + "\n"
     return "\n".join([*lines, *commands(plan(s)), *_last(finish(s, "LAST"))]) + "\n"

@@ -2,8 +2,9 @@
 
 In rounds: two starts; then every 3D kept as two from its images alone, which repairs wrong 3Ds and takes mixtures apart, and two
 more starts as long as not every 3D was found by another run (in the second round also where fewer are kept than were asked for).
-It ends when every 3D was found by another run and a round changed nothing. What a run does depends on the results of the rounds
-before, and on nothing else: any number of ranks gives the same bytes.
+When every 3D was found by another run and a round changed nothing, 3Ds are looked at for states too small or too rare for all
+this (`apart`), if there may be more than are kept; it ends when there are none. What a run does depends on the results of the
+rounds before, and on nothing else: any number of ranks gives the same bytes.
 """
 
 from collections.abc import Callable
@@ -13,14 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from imagic4d_core.competition.deciding import Decision
+from imagic4d_core.competition.deciding import Decision, without
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.atomic import atomic_write_text
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs import runfolder
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.files.selecting import fulfil
 from imagic4d_core.jobs.runfolder import Iteration
+from imagic4d_core.jobs.scheme.apart import Apart
+from imagic4d_core.jobs.scheme.axes import Symmetry
+from imagic4d_core.jobs.scheme.mixed import Mixed
 from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan
 from imagic4d_core.jobs.scheme.pool import Pool, PoolOptions
 from imagic4d_core.scores import adjusted_rand_index
@@ -32,6 +38,8 @@ EACH, MOST, ROUNDS = 2, 8, 7
 SAME, QUIET, QUIET_FEWER = 0.97, 1, 2
 #: A 3D is solved again as so many.
 PARTS = 2
+#: The point group that all 3Ds have, for scripts.
+IMPOSED = "work/pool.symmetry"
 
 Entry = Callable[[Iteration, list[Any], list[dict[str, Any]]], dict[str, Any]]
 
@@ -46,11 +54,23 @@ class Task:
 
 @dataclass
 class Started:
-    """What came of the starts: the pool, those kept of it, and how each round went."""
+    """What came of the starts: the pool, what MSA told apart in it, those kept, their symmetry, poses, how each round went."""
 
-    pool: Pool
+    apart: Apart
     decision: Decision
+    symmetry: Symmetry
+    poses: Poses
     rounds: list[dict[str, Any]]
+
+    @property
+    def pool(self) -> Pool:
+        """The pool."""
+        return self.apart.pool
+
+    def write_images(self, out: str, context: Context, *, together: bool = False) -> None:
+        """The images with their poses; 3Ds that were told apart as one, if `together`."""
+        on_axes = None if self.symmetry.group == "C1" else self.poses
+        self.apart.write_images(self.decision, out, context, together=together, on_axes=on_axes)
 
 
 def pool_options(s: Settings) -> PoolOptions:
@@ -62,7 +82,7 @@ def start_tasks(s: Settings, number: int, done: int) -> list[Task]:
     """The starts of a round (from 1), of which there were so many: a given number all at once."""
     return [
         Task(f"{number}-start{i + 1}", replace(s, images="", as_prepared=True, seed=(s.seed * 7919 + i + 1) % (1 << 31), starts=1,
-                                               stop_after="anneal"))
+                                               stop_after="anneal", symmetry="C1"))
         for i in range(done, s.starts or min(MOST, done + EACH))
     ]  # fmt: skip
 
@@ -77,7 +97,7 @@ def again_tasks(s: Settings, number: int, decision: Decision) -> list[Task]:
         out.append(
             Task(f"{number}-again{j + 1}", replace(
                 s, images="", as_prepared=True, where=f"REF3D == {j + 1}", volumes=PARTS, count=kept.images, seed=seed, starts=1,
-                stop_after="anneal",
+                stop_after="anneal", symmetry="C1",
             ))
         )  # fmt: skip
     return out
@@ -89,13 +109,13 @@ def take_prepared(s: Settings, folder: Path, context: Context) -> None:
     if context.comm.rank == 0:
         out.parent.mkdir(parents=True, exist_ok=True)
         with open_stack(s.images) as images:
-            headers = images.headers()
+            headers = images.columns((*POSE_WORDS, "ACTIVE"))
             part = fulfil(images, np.arange(images.n_images), s.where) if s.where else np.ones(images.n_images, bool)
         known = Poses.from_headers(headers)
         poses = known if s.start == "header" else Poses.blank(len(headers))
         poses.shift[:] = known.shift
-        headers["ACTIVE"] = np.where(part, headers["ACTIVE"], -1)
-        replace_headers(s.images, poses.into_headers(headers), out, overwrite=True)
+        active = np.where(part, headers["ACTIVE"], -1)
+        replace_poses(s.images, poses, out, overwrite=True, words={"ACTIVE": active})
     context.comm.barrier()
 
 
@@ -115,6 +135,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     images = str(folder / "work/prepared.hed")
     rounds: list[dict[str, Any]] = []
     decision: Decision | None = None
+    apart, mixed = Apart(pool, folder / "work", s.seed), Mixed(pool, folder / "work", s.seed)
     done = quiet = 0
     for number in range(1, ROUNDS + 1):
         tasks = [] if decision is None else again_tasks(s, number, decision)
@@ -129,20 +150,56 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         for task in tasks:
             pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context)
         before, decision = decision, pool.decide(s.volumes or None)
+        names = [t.name for t in tasks]
+        if not decision.agreed and (parted := mixed.divide(decision, number, context)):
+            decision, names = pool.decide(s.volumes or None), names + parted
         images = str(folder / "work" / f"pool{number}.hed")
-        pool.write_images(decision, images, context)
-        rounds.append({
-            "round": number, "runs": [t.name for t in tasks], "candidates": len(pool.run_of()), "score": round(decision.score, 6),
-            "kept": pool.describe(decision),
-        })  # fmt: skip
+        apart.write_images(apart.settled(decision), images, context)
+        rounds.append(_described(pool, decision, number, names))
         quiet = quiet + 1 if before is not None and _same(before, decision) else 0
-        if decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER):
-            break
-        if not decision.agreed and done >= (s.starts or MOST) and quiet:
-            break
+        agreed = decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER)
+        given_up = not decision.agreed and done >= (s.starts or MOST) and quiet
+        if agreed or given_up or number == ROUNDS:
+            before_look = len(apart.looked)
+            told = _told_apart(s, apart, decision, number, context)
+            rounds[-1]["looked_at"] = [{"images": int(o.members.sum()), "states": o.sizes} for o in apart.looked[before_look:]]
+            if told is None:
+                break
+            decision, names = told
+            quiet = 0
+            apart.write_images(apart.settled(decision), images, context)
+            rounds.append(_described(pool, decision, number, names))
     assert decision is not None
-    pool.write_images(decision, str(folder / "work/i000a.hed"), context)
-    return Started(pool, decision, rounds)
+    while (j := mixed.repeats(decision, context)) is not None:
+        decision = without(decision, j, pool.scores(), "its images show no difference from those of another 3D")
+    decision = apart.settled(decision)
+    symmetry, poses = pool.find_axes(decision, context)
+    started = Started(apart, decision, symmetry, poses, rounds)
+    started.write_images(str(folder / "work/i000a.hed"), context, together=True)
+    if context.comm.rank == 0:
+        atomic_write_text(folder / IMPOSED, f"{symmetry.group}\n", overwrite=True)
+    return started
+
+
+def _described(pool: Pool, decision: Decision, number: int, runs: list[str]) -> dict[str, Any]:
+    """A round, for the summary."""
+    return {
+        "round": number, "runs": runs, "candidates": len(pool.run_of()), "score": round(decision.score, 6),
+        "kept": pool.describe(decision),
+    }  # fmt: skip
+
+
+def _told_apart(
+    s: Settings, apart: Apart, decision: Decision, number: int, context: Context
+) -> tuple[Decision, list[str]] | None:  # fmt: skip
+    """The choice with what MSA tells apart, and the names of these runs; None where it is as before, or there is no room."""
+    if s.symmetry != "C1" or (s.volumes and len(decision.kept) >= s.volumes):
+        return None
+    names = apart.look(decision, number, context)
+    if not names:
+        return None
+    new = apart.pool.decide(s.volumes or None)
+    return None if _same(decision, new) else (new, names)
 
 
 def _same(a: Decision, b: Decision) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from imagic4d_core.jobs.images.prepare import Prepared, prepare
+from imagic4d_core.jobs.msa.states import States, msa_states
 from imagic4d_core.jobs.scheme.angrec.reconstitute import angrec
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary
 from imagic4d_core.jobs.scheme.recon.reconstruct import Recon, recon
@@ -124,6 +125,27 @@ class ReconStep(_Command):
     def run(self, folder: Path, *, comm: Comm, threads: int | None) -> Recon:
         """Call the job."""
         return recon(**self.inside(folder), overwrite=True, comm=comm, threads=threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatesStep(_Command):
+    """See `jobs.msa.states`."""
+
+    NAME: ClassVar[str] = "msa states"
+    ARGUMENTS: ClassVar[tuple[str, ...]] = ("src", "out")
+    FILES: ClassVar[tuple[str, ...]] = ("src", "out")
+
+    src: str
+    out: str
+    known: bool = True
+    mask_radius: float
+    weigh_ctf: bool | None = None
+    amplitude_contrast: float | None = None
+    seed: int
+
+    def run(self, folder: Path, *, comm: Comm, threads: int | None) -> States:
+        """Call the job."""
+        return msa_states(**self.inside(folder), overwrite=True, comm=comm, threads=threads)
 
 
 @dataclass(frozen=True, kw_only=True)

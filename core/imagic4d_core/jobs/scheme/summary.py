@@ -1,5 +1,6 @@
 """What a finished run says of itself: summary.json and fsc.json."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ from imagic4d_core import __version__
 from imagic4d_core.competition.agreement import match
 from imagic4d_core.competition.verdict import Evidence, judged, statement
 from imagic4d_core.fsc import shell_curves
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import order, rotations
 from imagic4d_core.io.atomic import atomic_write_json
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import half_names
+from imagic4d_core.jobs.scheme.axes import Axes, Symmetry
 from imagic4d_core.jobs.scheme.chance import Chance
 from imagic4d_core.jobs.scheme.plan import Settings
 from imagic4d_core.jobs.scheme.starts import Started
+from imagic4d_core.views.words import described
 from imagic4d_core.volalign import align_volumes, apply_alignment
 
 #: Two 3Ds are laid on each other only if the images of one prefer it to the other by less than this (standard deviations).
@@ -67,7 +71,7 @@ def summarise(
         What came of the starts, of a run that had some.
     """
     with open_stack(folder / "images.hed") as images:
-        headers = images.headers()
+        headers = images.columns((*POSE_WORDS, "ACTIVE"))
     poses = Poses.from_headers(headers)
     a, b = half_names(str(folder / "halves.hed"))
     curves: list[dict[str, Any]] = []
@@ -90,18 +94,23 @@ def summarise(
                 "half_bit": float(c.crossing("half-bit")),
                 "resolution_half_bit_A": None if s.pixel_size is None else c.resolution("half-bit"),
                 "poor": bool(c.crossing("0.5") * s.box / 2 < 3),
+                "views": described(poses.matrices()[mine, 2], rotations(s.symmetry), x, y),
             })  # fmt: skip
     same = duplicates(folder, poses, [np.asarray(c["fsc"]) for c in curves])
     for row in rows:
         row["duplicate_of"] = same.get(row["number"])
+    for row in rows:
+        axes = _axes_of(row["number"], poses, started)
+        row["symmetry"] = None if axes is None else asdict(axes)
     evidence = _evidence(s, poses, started, verdict, rows)
     for row, found in zip(rows, evidence, strict=True):
         row["verdict"], row["why"] = judged(found)
         row["evidence"] = found.as_dict()
-    shown = s.shown()
+    symmetry = started.symmetry if started else Symmetry(s.symmetry, s.symmetry)
+    shown = s.shown() | {"symmetry": symmetry.asked}
     document = {
         "schema": 1, "version": __version__, "input": shown["images"], "images": s.count, "box": s.box,
-        "pixel_size": s.pixel_size, "seed": s.seed,
+        "symmetry": symmetry.as_dict(), "pixel_size": s.pixel_size, "seed": s.seed,
         "iterations": len(journal), "converged": converged, "stopped_after": "",
         "statement": statement([row["verdict"] for row in rows]) if started else verdict.statement,
         "verdicts": [row["verdict"] for row in rows],
@@ -129,14 +138,24 @@ def _removals(started: Started | None) -> list[dict[str, Any]]:
     return out
 
 
+def _axes_of(number: int, poses: Poses, started: Started | None) -> Axes | None:
+    """What was found of the symmetry of the 3D of the pool that this one was polished from; None where nothing was looked for."""
+    if started is None:
+        return None
+    before = started.poses.ref3d[poses.ref3d == number]
+    origin = int(np.bincount(before[before > 0], minlength=1).argmax())
+    return next((a for a in started.symmetry.axes if a.number == origin), None)
+
+
 def _evidence(
     s: Settings, poses: Poses, started: Started | None, verdict: Chance, rows: list[dict[str, Any]]
 ) -> list[Evidence]:
     """What speaks for each 3D, and against it."""
     runs = len(started.pool.runs) if started else 1
-    group = rotations(s.symmetry)
     out = []
     for row in rows:
+        axes = _axes_of(row["number"], poses, started)
+        group = rotations(s.symmetry) if axes is None else axes.mates
         again, kept = 0, 0.0
         jaccard, posed = 0.0, 0.0
         if started is not None:
@@ -147,7 +166,7 @@ def _evidence(
             k = started.decision.kept[j]
             run, column = started.pool.place(k.column)
             m = match(
-                mine, started.decision.membership == j, poses.matrices()[started.pool.active], run.matrix[:, column], group
+                started.decision.membership == j, mine, run.matrix[:, column], poses.matrices()[started.pool.active], group
             )
             again, kept, jaccard, posed = len(k.again), m.jaccard * m.posed, k.best.jaccard, k.best.posed
         out.append(Evidence(
@@ -160,12 +179,13 @@ def _evidence(
 def describe_start(s: Settings, folder: Path, started: Started | None = None) -> dict[str, Any]:
     """Write summary.json of a run that stopped after annealing, or after the pool."""
     with open_stack(folder / "images.hed") as images:
-        poses = Poses.from_headers(images.headers())
+        poses = Poses.from_headers(images.columns(POSE_WORDS))
     numbers = np.unique(poses.ref3d[poses.ref3d > 0])
     document = {
         "schema": 1, "version": __version__, "input": s.shown()["images"], "images": s.count, "box": s.box, "seed": s.seed,
         "stopped_after": s.stop_after, "volumes": [{"number": int(k), "images": int((poses.ref3d == k).sum())} for k in numbers],
-        "starts": started.rounds if started else [], "settings": s.shown(),
+        "starts": started.rounds if started else [],
+        "symmetry": (started.symmetry if started else Symmetry("C1", "C1")).as_dict(), "settings": s.shown(),
     }  # fmt: skip
     atomic_write_json(folder / "summary.json", document, overwrite=True)
     return document

@@ -12,6 +12,7 @@ from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.geometry.symmetry import rotations
 from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.recon.fourier import Accumulator
+from imagic4d_core.recon.members import marks_in
 
 #: Anchor projections put in at a time.
 BATCH = 512
@@ -27,12 +28,15 @@ class Anchors:
         For messages.
     folds, seed : int
         Number of folds and their seed; 0 folds: every 3D may compete for every image.
+    made_of : list of frozenset of int
+        For each set of `references` the marks of images that it was made of (`recon.members`), as far as it keeps some.
     """
 
     path: str
     references: References
     folds: int
     seed: int
+    made_of: list[frozenset[int]]
 
     @property
     def numbers(self) -> NDArray[np.int64]:
@@ -88,16 +92,22 @@ def read_anchors(
                 f"{stack.path}: anchors of {stack.lines} x {stack.pixels}, but {images.path} has images of "
                 f"{images.lines} x {images.pixels}; cut or zoom one of them"
             )
-        poses = Poses.from_headers(stack.headers()[:: stack.sections] if stack.is_volumes else stack.headers())
+        records = stack.headers()[:: stack.sections] if stack.is_volumes else stack.headers()
+        poses = Poses.from_headers(records)
         if stack.is_volumes:
             volumes, ref3d, fold = _volumes(stack, poses)
+            first = np.arange(len(volumes))
         else:
             volumes, ref3d, fold = volumes_of_projections(stack, poses, r_max, symmetry)
+            own = np.maximum(poses.ref3d, 1)
+            first = np.array([np.flatnonzero((own == k) & (poses.fold == f))[0] for k, f in zip(ref3d, fold, strict=True)])
     references = prepare_references(
         volumes, ref3d, fold, r_max, mask_radius=mask_radius, same_spectrum=same_spectrum, spectrum=spectrum,
         threads=threads,
     )  # fmt: skip
-    return Anchors(path, references, int(poses.folds.max(initial=0)) if fold.any() else 0, int(poses.foldseed.max(initial=0)))
+    folds = int(poses.folds.max(initial=0)) if fold.any() else 0
+    made_of = [marks_in(text) for text in records["HISTORY"][first].tolist()]
+    return Anchors(path, references, folds, int(poses.foldseed.max(initial=0)), made_of)
 
 
 def _volumes(stack: Stack, poses: Poses) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], NDArray[np.int64]]:
@@ -131,5 +141,5 @@ def volumes_of_projections(
         b = min(a + BATCH, stack.n_images)
         spectra = fourier.centred_rfftn(stack.read(a, b), 2).astype(np.complex64)
         sums.insert(spectra, poses.matrices()[a:b], which[a:b], shifts=poses.shift[a:b])
-    volumes = [sums.finalise(sums.num[s], sums.den[s]) for s in range(len(keys))]
+    volumes = [sums.finalise(sums.united([s])) for s in range(len(keys))]
     return volumes, np.array([k for k, _ in keys]), np.array([f for _, f in keys])

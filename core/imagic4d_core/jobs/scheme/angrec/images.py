@@ -6,12 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core import fourier
+from imagic4d_core.ctf.parameters import WORDS as CTF_WORDS
 from imagic4d_core.ctf.parameters import CtfParameters, stored_transfer, with_white_noise
 from imagic4d_core.errors import InputError, MismatchError
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.outside import check_one_pixel_size
 from imagic4d_core.io.stack import Stack
 from imagic4d_core.jobs.scheme.angrec.anchors import Anchors
+from imagic4d_core.recon.members import marks_of
 
 MODES = ("single", "own", "each-to-best")
 #: Images of one matrix product: part of the result's definition, as rounding follows the blocks.
@@ -24,7 +27,8 @@ class Images:
 
     Attributes
     ----------
-    headers : ndarray, shape (n,), `HEADER_DTYPE`
+    headers : ndarray, shape (n,), structured
+        Their words of pose, activity, pixel size and CTF.
     poses : Poses
         What the headers say.
     matrices : ndarray, shape (n, 3, 3), float64
@@ -37,6 +41,8 @@ class Images:
         Only 3Ds that left this fold out compete for an image.
     contrast : float or None
         Amplitude contrast of the CTF through which anchors are seen; None: they are not.
+    marks : ndarray, shape (n,), uint32
+        By which images are known again (`recon.members`), filled in as they are read; 0: not read yet.
     multiplier : ndarray, shape (box, box // 2 + 1), float32, or None
         Of the spectra, where frequencies are weighed.
     """
@@ -49,6 +55,7 @@ class Images:
     own: NDArray[np.int64]
     fold: NDArray[np.int32]
     contrast: float | None
+    marks: NDArray[np.uint32]
     multiplier: NDArray[np.float32] | None = None
 
     @classmethod
@@ -62,7 +69,7 @@ class Images:
         MismatchError
             The mode does not fit the anchors.
         """
-        headers = stack.headers()
+        headers = stack.columns((*POSE_WORDS, "ACTIVE", "PIXSIZE", *CTF_WORDS, "CTFDONE"))
         check_one_pixel_size(headers, stack.path)
         poses = Poses.from_headers(headers)
         active = headers["ACTIVE"] >= 0
@@ -84,7 +91,8 @@ class Images:
         if contrast is not None:
             CtfParameters.from_headers(headers, stack.path)  # what is missing is said with the number of the image
         fold = anchors.folds_of_images(stack.n_images)
-        return cls(stack, headers, poses, poses.matrices(), active, own, fold, contrast)
+        marks = np.zeros(stack.n_images, np.uint32)
+        return cls(stack, headers, poses, poses.matrices(), active, own, fold, contrast, marks)
 
     @property
     def posed(self) -> bool:
@@ -104,6 +112,7 @@ class Images:
         """Spectra of scattered images, read run by run, and their CTF where anchors are seen through it."""
         runs = np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)
         data = np.concatenate([self.stack.read(int(r[0]), int(r[-1]) + 1) for r in runs])
+        self.marks[index] = marks_of(data)
         spectra = fourier.centred_rfftn(data, 2).astype(np.complex64)
         if self.contrast is None:
             return self._weighed(spectra), None

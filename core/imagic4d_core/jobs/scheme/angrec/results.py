@@ -16,7 +16,10 @@ from imagic4d_core.jobs.scheme.angrec.images import Images
 
 @dataclass
 class AngrecSummary:
-    """What angular reconstitution found; per-3D lists follow `numbers`."""
+    """What angular reconstitution found; per-3D lists follow `numbers`.
+
+    `included`: share of the images that the anchors were made of which were compared with them, as far as that is known.
+    """
 
     images: int
     numbers: list[int]
@@ -29,6 +32,8 @@ class AngrecSummary:
     increment: float
     max_frequency: float
     scores_3d: list[float] = field(default_factory=list)
+    included: float = 0.0
+    warnings: list[str] = field(default_factory=list)
     output: str = ""
     spectrum: NDArray[np.float64] | None = None
     curve: Weights | None = None
@@ -48,7 +53,8 @@ class AngrecSummary:
             for k, n, s, c in zip(self.numbers, self.sizes, self.scores_3d, self.confidence, strict=True)
         ]
         change = f"  {100 * self.moved:.1f} % changed 3D, median change of Euler angles {self.euler_change:.1f} degrees"
-        return [head, *rows, change, *([] if self.curve is None else [weights_line(self.curve)])]
+        said = [f"  WARNING: {text}" for text in self.warnings]
+        return [head, *rows, change, *([] if self.curve is None else [weights_line(self.curve)]), *said]
 
 
 def weights_line(weights: Weights) -> str:
