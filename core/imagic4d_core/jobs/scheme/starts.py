@@ -172,7 +172,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     while (j := mixed.repeats(decision, context)) is not None:
         decision = without(decision, j, pool.scores(), "its images show no difference from those of another 3D")
     decision = apart.settled(decision)
-    symmetry, poses = pool.find_axes(decision, context)
+    decision, symmetry, poses = pool.find_axes(decision, context)
     started = Started(apart, decision, symmetry, poses, rounds)
     started.write_images(str(folder / "work/i000a.hed"), context, together=True)
     if context.comm.rank == 0:
