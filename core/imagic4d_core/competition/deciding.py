@@ -187,6 +187,17 @@ def _found_again(
     return [tuple(runs) for runs in again], nearest
 
 
+def compared_anew(
+    decision: Decision, scores: Scores, poses: F64, run: NDArray[np.int64], groups: Groups, columns: set[int]
+) -> Decision:
+    """The same choice; of some columns it is looked anew which runs have them, as other poses count as the same now."""
+    again, best = _found_again(scores.whole, poses, run, decision.columns, decision.membership, groups)
+    kept = [
+        replace(k, again=a, best=b[0], nearest=b[1]) if k.column in columns else k for k, a, b in zip(decision.kept, again, best, strict=True)
+    ]
+    return replace(decision, kept=kept)
+
+
 def _fitting(score: F64, membership: NDArray[np.int64]) -> NDArray[np.bool_]:
     """The better fitting images of each 3D, shape (n,)."""
     out = np.zeros(len(score), bool)

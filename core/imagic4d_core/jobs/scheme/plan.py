@@ -17,6 +17,7 @@ import numpy as np
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.geometry.symmetry import canonical
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.files.selecting import fulfil
 from imagic4d_core.jobs.msa.splitting import RADIUS
@@ -340,6 +341,7 @@ def settings(
         raise UsageError("--starts and --stop-after are for runs that start from random angles (--start random)")
     if as_prepared and start not in ("random", "header"):
         raise UsageError("--as-prepared is for --start random or header")
+    symmetry = AUTO if symmetry.strip().upper() == AUTO else canonical(symmetry)
     if start != "random" and symmetry == AUTO:
         raise UsageError("--symmetry auto is for --start random; im4d threed-symmetry finds the axes of given 3Ds")
     if symmetry == "D1":
@@ -349,7 +351,7 @@ def settings(
     if max_resolution is not None:
         as_fraction(str(max_resolution), pixel)
     return Settings(
-        images=os.path.abspath(src), volumes=k, iterations=iterations, symmetry=symmetry.strip().upper(), start=start,
+        images=os.path.abspath(src), volumes=k, iterations=iterations, symmetry=symmetry, start=start,
         starts=starts, stop_after=stop_after, as_prepared=as_prepared, where=where or "", min_images=min_images,
         max_resolution=str(max_resolution or ""), seed=seed,
         mask_radius=MASK if mask_radius is None else mask_radius, max_shift=0.3 if max_shift is None else max_shift,

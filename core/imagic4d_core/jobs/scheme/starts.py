@@ -196,7 +196,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             rounds.append(_described(pool, decision, number, names))
     assert decision is not None
     decision = apart.settled(decision)
-    symmetry, poses = pool.find_axes(decision, context)
+    decision, symmetry, poses = pool.find_axes(decision, context)
     started = Started(apart, decision, symmetry, poses, rounds)
     started.write_images(str(folder / "work/i000a.hed"), context, together=True)
     if context.comm.rank == 0:
