@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.competition.deciding import Decision
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.msa.splitting import RADIUS, split_images
 from imagic4d_core.jobs.scheme.pool import Pool
@@ -120,7 +120,7 @@ class Apart:
             poses.ref3d[:] = labels
             path = str(self.folder / f"{name}.hed")
             if comm.rank == 0:
-                replace_headers(pool.images, poses.into_headers(pool.headers.copy()), path, overwrite=True)
+                replace_poses(pool.images, poses, path, overwrite=True)
             comm.barrier()
             pool.add(name, path, context, told=True)
             names.append(name)
@@ -188,14 +188,13 @@ class Apart:
                     mine = decision.membership == j
                     matrices[index[mine]], poses.shift[index[mine]] = run.matrix[mine, k], run.shift[mine, k]
         poses.set_matrices(matrices)
-        headers = self.pool.headers.copy()
-        headers["CLASSNO"] = 0
+        states = np.zeros(len(poses), np.float32)
         if together:
             number = np.unique(family, return_inverse=True)[1].reshape(-1)
-            headers["CLASSNO"][index] = np.where(several, np.arange(1, len(family) + 1), 0)[decision.membership]
+            states[index] = np.where(several, np.arange(1, len(family) + 1), 0)[decision.membership]
             poses.ref3d[index] = number[decision.membership] + 1
         if context.comm.rank == 0:
-            replace_headers(self.pool.images, poses.into_headers(headers), out, overwrite=True)
+            replace_poses(self.pool.images, poses, out, overwrite=True, words={"CLASSNO": states})
         context.comm.barrier()
 
     def _classes(self, poses: Poses, members: Members, index: int, context: Context) -> NDArray[np.int32]:
