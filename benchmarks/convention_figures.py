@@ -1,4 +1,4 @@
-"""Figures of docs/conventions.md: axes and centre, rows of MRC, Euler angles, hand.
+"""Figures of docs/conventions.md: axes and centre, rows of MRC, Euler angles, hand, axes of point groups.
 
     python benchmarks/convention_figures.py docs/pictures
 
@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
 from imagic4d_core.geometry.euler import euler_from_matrix, matrix_from_euler
+from imagic4d_core.geometry.symmetry import rotations
 from imagic4d_core.models import project, random_family
 
 INK, BLUE, ORANGE, GREEN, GREY = "#222222", "#3b75af", "#c8742b", "#4a8f4a", "#999999"
@@ -176,10 +177,37 @@ def hand_figure(path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
+def symmetry_figure(path: Path) -> None:
+    """The axes of every setting, seen from the viewer in standard axes."""
+    standard = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    names = ("D3", "D3Y", "T", "TZ3", "T222", "O", "I", "I1", "I3", "I4")
+    figure, panels = plt.subplots(2, 5, figsize=(11, 5.0))
+    colours, marks = {2: GREY, 3: BLUE, 4: GREEN, 5: ORANGE}, {2: "d", 3: "^", 4: "s", 5: "p"}
+    for ax, name in zip(panels.flat, names, strict=True):
+        ops = standard @ rotations(name) @ standard.T
+        ax.add_patch(plt.Circle((0, 0), 1, fill=False, ec=INK, lw=0.8))
+        for g in ops[1:]:
+            axis = np.linalg.eigh((g + g.T) / 2)[1][:, -1]
+            fold = int((np.abs(ops @ axis - axis).max(1) < 1e-6).sum())
+            for way in (axis, -axis):
+                if way[2] > -1e-6:
+                    ax.plot(*way[:2], marks.get(fold, "o"), color=colours[fold], ms=5 + fold, zorder=fold)
+        ax.set_title(name, fontsize=10)
+        ax.set_xlim(-1.25, 1.25)
+        ax.set_ylim(-1.25, 1.25)
+        ax.set_aspect("equal")
+        ax.axis("off")
+        ax.annotate("", xy=(1.25, 0), xytext=(1.02, 0), arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1})
+        ax.annotate("", xy=(0, 1.25), xytext=(0, 1.02), arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1})
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+
+
 def main() -> None:
     """Write the figures into a folder."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/pictures")
-    for name, draw in (("axes", axes_figure), ("rows", rows_figure), ("euler", euler_figure), ("two-hands", hand_figure)):
+    for name, draw in (("axes", axes_figure), ("rows", rows_figure), ("euler", euler_figure), ("two-hands", hand_figure),
+                       ("symmetry", symmetry_figure)):  # fmt: skip
         draw(folder / f"conventions-{name}.png")
         plt.close("all")
 

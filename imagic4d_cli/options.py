@@ -103,7 +103,7 @@ common = stack(overwrite, dry_run, json, record, threads, mpi, verbose, quiet, d
 
 # selection and sizes
 loc = option("--loc", type=types.LOCATIONS, metavar="LIST", help="Locations to use, such as 3-5,9,20- (from 1).")
-pixel_size = option("--pixel-size", type=types.Real(0, min_open=True), metavar="A", help="Pixel size in ångström.")
+pixel_size = option("--pixel-size", type=types.PIXEL_SIZE, metavar="A", help="Pixel size in ångström.")
 size = option("--size", type=types.SIZES, default="64", metavar="L[,P[,Z]]", help="Box: lines, pixels, sections, or all alike.")
 number = option("--number", type=types.Count(1), metavar="N", help="How many to make.")
 volumes = option("--volumes", type=types.CountOrAuto(False), metavar="K", help="Number of 3Ds.")
@@ -128,10 +128,17 @@ plt_option = option(
         imagic={"MSA/CLASSIFICATION": "msa", "CLASSIFICATION": "msa", "INDEX/LABEL": "index", "LABEL": "index"},
     ), default="euler", help="Which words: of Euler angles, shifts, classes, 3Ds, or those of --word.",
 )  # fmt: skip
+memory = option(
+    "--memory", type=types.Real(0, min_open=True), metavar="GIB",
+    help="Memory of a rank for sums, in GiB: with less, images are read more often. Default: half the node's over its ranks.",
+)  # fmt: skip
 locations = option("--locations/--no-locations", default=None, help="Location numbers in the first column of the PLT file.")
 
 # geometry
-symmetry = option("--symmetry", type=types.SYMMETRY, default="C1", metavar="G", help="Point group: C1, C4, D2, T, O, I.")
+symmetry = option(
+    "--symmetry", type=types.SYMMETRY, default="C1", metavar="G",
+    help="Point group, axes as RELION's: C1, C4, D3, T, O, I; D3Y, TZ3, T222, I1 to I4 name other settings.",
+)  # fmt: skip
 symmetry_or_auto = option(
     "--symmetry", type=types.SYMMETRY_OR_AUTO, default="auto", metavar="G|auto", help="Point group to look for; auto: any."
 )

@@ -102,26 +102,37 @@ class FrequencyType(click.ParamType):
 
 
 class Symmetry(click.ParamType):
-    """C1, C4, D7, T, O, I: upper case; with `auto` also AUTO."""
+    """Point group and setting of its axes, core's `geometry.symmetry.canonical`; with `auto` also AUTO."""
 
     name = "symmetry"
-    known = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "D2", "D3", "D4", "D5", "D6", "D7", "T", "O", "I")
+    known = (
+        "C1", "C2", "C3", "C4", "C5", "C6", "C7", "D2", "D3", "D3Y", "D4", "D5", "D5Y", "D6", "D7", "D7Y", "T", "TZ3", "T222",
+        "O", "I", "I1", "I2", "I3", "I4",
+    )  # fmt: skip
 
     def __init__(self, auto: bool = False) -> None:
         self.auto = auto
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value).strip().upper()
-        if self.auto and text == "AUTO":
+        if text == "C1" or (self.auto and text == "AUTO"):
             return text
-        if not re.fullmatch(r"[CD][1-9][0-9]{0,2}|[TOI]", text):
-            self.fail(f"{value!r} is not a point group: C1, C2, ... , D2, D3, ... , T, O or I", param, ctx)
-        return text
+        from imagic4d_core.errors import Im4dError
+        from imagic4d_core.geometry.symmetry import canonical
+
+        try:
+            return canonical(text)
+        except Im4dError as exc:
+            self.fail(str(exc), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(s) for s in self.known if s.startswith(incomplete.upper())]
+
+
+#: Largest size of a number of an option; header words and densities have 32 bits.
+_LARGEST = 1e30
 
 
 class Real(click.FloatRange):
@@ -228,9 +239,20 @@ class Numbers(click.ParamType):
             found = tuple(float(p) for p in re.split(r"[,;]", value))
         except ValueError:
             found = ()
-        if not found or not all(abs(x) < float("inf") for x in found):
+        if not found or not all(abs(x) <= _LARGEST for x in found):
             self.fail(f"{value!r} is not a list of numbers such as 1.5,-2", param, ctx)
         return found
+
+
+class Points(click.ParamType):
+    """Points of a path, ``-1,0;0,1``: numbers with commas between, and points with semicolons."""
+
+    name = "points"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[tuple[float, ...], ...]:
+        if not isinstance(value, str):
+            return tuple(tuple(float(x) for x in p) for p in value)
+        return tuple(NUMBERS.convert(p, param, ctx) for p in value.split(";"))
 
 
 class CountOrAuto(click.ParamType):
@@ -285,5 +307,7 @@ SYMMETRY = Symmetry()
 SYMMETRY_OR_AUTO = Symmetry(auto=True)
 SIZES = Sizes()
 NUMBERS = Numbers()
+PIXEL_SIZE = Real(0, 1e6, min_open=True)
+POINTS = Points()
 FILL = Fill()
 COUNT_OR_AUTO = CountOrAuto()

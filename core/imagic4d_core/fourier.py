@@ -217,7 +217,7 @@ def cropped_irfft3(f: NDArray, size: int, box: int) -> NDArray[np.floating]:
     Parameters
     ----------
     f : ndarray, shape (size, size, keep), complex
-        Columns from `keep` on are taken as 0.
+        Columns from `keep` on are taken as 0. Its memory is used: the values are gone afterwards.
 
     Returns
     -------
@@ -229,7 +229,7 @@ def cropped_irfft3(f: NDArray, size: int, box: int) -> NDArray[np.floating]:
         lead = (slice(None),) * axis
         return np.concatenate([a[(*lead, slice(size - c, size))], a[(*lead, slice(0, box - c))]], axis=axis)
 
-    a = centre(_complex(f, (0,), False), 0)
+    a = centre(_complex(f, (0,), False, over=True), 0)
     a = centre(_complex(a, (1,), False, over=True), 1)
     return centre(_back(a, (size,), (2,)), 2)
 

@@ -90,6 +90,20 @@ def thread_count(requested: int | None = None) -> int:
     return max(1, cores // _local_ranks())
 
 
+def memory_share() -> int:
+    """Bytes that a process may plan with: half of the machine's or job's memory, divided by the ranks on the node."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path, encoding="ascii") as file:
+                text = file.read().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            total = min(total, int(text))
+    return total // 2 // _local_ranks()
+
+
 @lru_cache(maxsize=1)
 def keep_memory() -> None:
     """Have the C library keep freed arrays for the next ones, up to `KEPT` bytes, where it can be told so (glibc).

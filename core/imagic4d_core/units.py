@@ -17,6 +17,22 @@ def finite(value: float | str) -> float:
     return number
 
 
+#: What is said of a pixel size that other programs write for want of one.
+COMMON_PLACEHOLDER = "a common placeholder"
+
+
+def is_placeholder(pixel_size: float | None) -> bool:
+    """Whether a pixel size is just 1 A, which MRC and HDF files often hold because nobody set another."""
+    return pixel_size == 1.0
+
+
+def doubtful_resolution(pixel_size: float | None) -> list[str]:
+    """What is to be said beside resolutions in angstrom that rest on a placeholder; nothing else."""
+    if not is_placeholder(pixel_size):
+        return []
+    return [f"resolutions are for 1 A per pixel, {COMMON_PLACEHOLDER}: give --pixel-size, or set it (header set PIXSIZE=...)"]
+
+
 def in_pixels(value: float, box: int) -> float:
     """Radius or shift in pixels; a value below 1 is a fraction of half the box.
 

@@ -43,6 +43,7 @@ _METHOD = types.Words("fourier", "exact-filter", imagic={"EXACT_FILTER": "exact-
 @opt.option("--folds", type=types.Count(0), default=0, metavar="F", help="Deal the images into F (even) folds.")
 @opt.option("--leave-out", type=types.TARGET, metavar="FILE", help="Write volumes made without one fold each.")
 @opt.option("--images-out", type=types.TARGET, metavar="FILE", help="Write the images with the memberships and angles used.")
+@opt.memory
 @opt.seed
 @opt.common
 @pass_run

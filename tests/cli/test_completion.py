@@ -46,7 +46,7 @@ def environment(folder: Path) -> dict[str, str]:
 def test_commands_and_options():
     assert "warmup" in complete("im4d wa")
     assert complete("im4d warmup --js") == ["--json"]
-    assert complete("im4d forward --symmetry D") == ["D2", "D3", "D4", "D5", "D6", "D7"]
+    assert complete("im4d forward --symmetry D") == ["D2", "D3", "D3Y", "D4", "D5", "D5Y", "D6", "D7", "D7Y"]
     assert complete("im4d convert --rows p") == ["plain"]
     assert "angular-reconstitution" in complete("im4d angular")
     assert "ANGULAR-RECONSTITUTION" in complete("im4d ANGU")

@@ -18,7 +18,7 @@ def test_info(im4d, tmp_path):
     done = im4d("info", root, "--json", "--statistics").json["files"][0]
     assert (done["objects"], done["sections"], done["lines"], done["pixels"]) == (4, 3, 6, 5)
     assert done["format"] == "IMAGIC" and done["type"] == "REAL" and done["byte_order"] == ">" and done["pixel_size"] == 2.5
-    assert done["poses"] == {"euler": 4, "shifts": 0, "memberships": {"2": 4}}
+    assert done["poses"] == {"euler": 4, "in_plane": 0, "shifts": 0, "memberships": {"2": 4}}
     data = pattern(4, 3, 6, 5)
     assert done["statistics"]["mean"] == pytest.approx(data.mean()) and done["statistics"]["sigma"] == pytest.approx(data.std())
     text = im4d("info", root).stdout

@@ -32,7 +32,7 @@ def test_words_refuse_what_is_unclear():
         types.Words("split", "sequential").convert("s", None, None)
 
 
-@pytest.mark.parametrize(("text", "want"), [("c1", "C1"), ("D7", "D7"), ("i", "I"), ("C12", "C12")])
+@pytest.mark.parametrize(("text", "want"), [("c1", "C1"), ("D7", "D7"), ("i", "I"), ("C12", "C12"), ("i2", "I"), ("d3y", "D3Y")])
 def test_symmetry(text, want):
     assert types.SYMMETRY.convert(text, None, None) == want
 

@@ -68,10 +68,16 @@ def test_insertion_equals_the_naive_twin(box, width, density):
         num, den, np.array(grid.shape), box, grid.r_max, grid.oversampling, width, stencil_table(width, grid.oversampling),
         image.view(np.float32).reshape(*image.shape, 2), matrices, tiles, gridding.phase_ramps(box, grid.r_max, shifts),
         np.ones(1, np.float32), np.zeros((1, 0, 0), np.float32), scale, scale, density,
+        np.array([0, grid.shape[0], 0]),
     )  # fmt: skip
     z, x, y = grid.shape
     got_num, got_den = np.zeros((z, x, y - gridding.LEFT, 2), np.float32), np.zeros((z, x, y - gridding.LEFT), np.float32)
-    gridding.fold_grid(num, den, np.array(grid.shape), 1 / scale, 1 / scale, got_num, got_den)
+    edge = (z, x, 2 * gridding.LEFT + 1)
+    edges, shape = (np.zeros((*edge, 2), np.int64), np.zeros(edge, np.int64)), np.array(grid.shape)
+    out = (1 / scale, 1 / scale, *edges, got_num, got_den)
+    for low, high in ((0, z // 3), (z // 3, z)):
+        gridding.fold_rows(num[None], den[None], np.zeros(1, int), shape, low, high, 0, *out)
+    gridding.close_edges(shape, *out)
     size = 2 * grid.reach + 2  # large enough for no wrapping in the twin
     want_num, want_den = naive.insert_slice(
         size, image[0].astype(np.complex128), box, grid.r_max, grid.oversampling, width, matrices[0], shifts[0], density
@@ -100,6 +106,7 @@ def test_sums_do_not_depend_on_order():
                 num, den, np.array(grid.shape), 16, grid.r_max, grid.oversampling, 4, stencil_table(4, grid.oversampling),
                 f.view(np.float32).reshape(*f.shape, 2), m, tiles, gridding.phase_ramps(16, grid.r_max, s),
                 np.ones(20, np.float32), np.zeros((20, 0, 0), np.float32), 2.0**30, 2.0**32, 0.0,
+                np.array([0, grid.shape[0], 0]),
             )  # fmt: skip
         return num, den
 

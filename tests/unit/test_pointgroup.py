@@ -116,7 +116,9 @@ def test_bad_input():
 
 
 def test_command(im4d, tmp_path):
+    from imagic4d_core.io.stack import read_stack
     from imagic4d_core.io.writer import create_stack
+    from imagic4d_core.pixels.symmetry import symmetrised
 
     src = tmp_path / "v.mrc"
     volume = models.volume(blobs("D3", 5)[0], BOX)
@@ -125,6 +127,13 @@ def test_command(im4d, tmp_path):
     found = im4d("threed-symmetry", str(src), str(tmp_path / "d3.mrc"), "--symmetrise", "--json").json
     assert found["found"][0]["group"] == "D3" and found["holds"]
     again = im4d("threed-symmetry", str(tmp_path / "d3.mrc"), "--symmetry", "D3").stdout
+    other = im4d("threed-symmetry", str(src), str(tmp_path / "d3y.mrc"), "--symmetry", "D3Y", "--symmetrise", "--json").json
+    assert other["found"][0]["group"] == "D3Y"
+    laid, turned = (read_stack(tmp_path / f"{name}.mrc")[0][0] for name in ("d3", "d3y"))
+    for name, here in (("D3", laid), ("D3Y", turned)):  # each agrees with itself about its own axes
+        average = symmetrised(here, name)
+        assert np.corrcoef(average.ravel(), here.ravel())[0, 1] > 0.98
+        assert np.corrcoef(symmetrised(here, "D3" if name == "D3Y" else "D3Y").ravel(), here.ravel())[0, 1] < 0.95
     assert "volume 1: D3" in again
     assert "not C5" in im4d("threed-symmetry", str(src), str(tmp_path / "no.mrc"), "--symmetry", "C5", code=1).stdout
     assert not (tmp_path / "no.mrc").exists()

@@ -12,13 +12,13 @@ from imagic4d_core.geometry.euler import random_rotations
 from imagic4d_core.masks.shapes import soft_ball
 from imagic4d_core.models import Model, project, volume
 from imagic4d_core.recon import exact_filter
-from imagic4d_core.recon.assignment import assign
+from imagic4d_core.recon.assignment import assign, by_state
 from imagic4d_core.recon.fourier import (
     Accumulator,
-    half_set_fsc,
     hamming_curve,
     reconstruct,
     ssnr_from_fsc,
+    volumes_fsc,
 )
 
 
@@ -129,7 +129,7 @@ def test_ctf_is_undone():
     ctf = np.stack([np.cos(k * k * c) for c in np.linspace(0.004, 0.03, 400)]).astype(np.float32)
     acc = Accumulator(1, box, amplitude=images.std())
     acc.insert((f * ctf).astype(np.complex64), m, np.zeros(400), ctf=ctf)
-    v = acc.finalise(acc.num[0], acc.den[0])
+    v = acc.finalise(acc.united([0]))
     assert (fsc(v, truth)[1:12] > 0.98).all()
 
 
@@ -137,14 +137,15 @@ def test_wiener_needs_signal():
     truth, images, m, d = data(32, 300, noise=3.0)
     acc = Accumulator(2, 32, amplitude=images.std())
     acc.insert(fourier.centred_rfftn(images, 2), m, np.arange(300) % 2, shifts=d)
-    pairs = [(acc.num[i], acc.den[i]) for i in (0, 1)]
-    halves = half_set_fsc(acc, *pairs, mask_radius=12)
+    pairs = [acc.united([i]) for i in (0, 1)]
+    halves = volumes_fsc(*(acc.finalise(one, mask_radius=12, out_box=acc.grid.small) for one in pairs), acc.grid.r_max)
     raw = acc.fsc(*pairs)
     assert halves[2] > 0.9 and raw[2] > 0.9 and halves[14] < 0.6 and len(halves) == len(raw) == 16
-    plain = acc.finalise(acc.num.sum(0), acc.den.sum(0), mask_radius=12)
-    better = acc.finalise(acc.num.sum(0), acc.den.sum(0), ssnr=ssnr_from_fsc(halves), mask_radius=12)
+    both = acc.united([0, 1])
+    plain = acc.finalise(both, mask_radius=12)
+    better = acc.finalise(both, ssnr=ssnr_from_fsc(halves), mask_radius=12)
     assert ((better - truth) ** 2).sum() < 0.9 * ((plain - truth) ** 2).sum()
-    nothing = acc.finalise(acc.num[0], acc.den[0], ssnr=np.zeros(16))
+    nothing = acc.finalise(pairs[0], ssnr=np.zeros(16))
     assert not nothing.any()
 
 
@@ -171,7 +172,7 @@ def test_mask_and_lowpass_of_the_volume():
 
 def test_empty_and_wild_images():
     acc = Accumulator(1, 16)
-    assert not acc.finalise(acc.num[0], acc.den[0]).any()
+    assert not acc.finalise(acc.united([0])).any()
     f = np.full((1, 16, 9), np.nan, np.complex64)
     with pytest.raises(InputError, match="not finite"):
         acc.insert(f, np.eye(3)[None], [0])
@@ -249,6 +250,19 @@ class TestAssignment:
         assert a.sizes().sum() == 18 and len(np.unique(a.image)) < 18 and not np.isin([5, 19], a.image).any()
         m = a.membership(20)
         assert set(np.flatnonzero(m)) == set(a.image)
+
+    def test_states(self):
+        state = np.where(self.header == 4, np.arange(20) % 2 + 3, 0)
+        state[0] = 4  # an image that has come from another 3D, with the state that it had there
+        given = by_state(self.header, state)
+        assert set(given[self.header == 4]) == {3, 4} and (given[self.header == 1] == 1).all()
+        assert (given[self.header == 0] == 0).all()
+        assert (given[state == 3] == 3).all() and given[self.header == 2].tolist() == [2] * 6
+        state[3] = 0  # one of unknown state goes to the largest
+        state[[4, 5, 14]] = 3
+        assert by_state(self.header, state)[3] == 3
+        assert np.array_equal(by_state(self.header, np.zeros(20)), np.array([0, 1, 2, 0, 3])[self.header])
+        assert by_state(np.zeros(3, int), np.ones(3, int)).tolist() == [0, 0, 0]
 
     def test_errors(self):
         with pytest.raises(UsageError, match="unknown assignment"):

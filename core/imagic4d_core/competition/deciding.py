@@ -28,8 +28,9 @@ FITTING = 0.7
 LOOKED_AT = 0.3
 #: Two chosen 3Ds are one structure, in one pose or nearly: share of the images of both whose poses agree.
 ALIKE = 0.7
-#: A 3D is needed if the cross-validated score falls by so many standard errors without it.
-SURE = 3.0
+#: A 3D is needed if the cross-validated score falls by so many standard errors without it; one whose images were told apart by
+#: other evidence, by so many.
+SURE, SURE_TOLD = 3.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ class Decision:
         return [k.column for k in self.kept]
 
 
-def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, groups: Groups = no_symmetry) -> Decision:
+def decide(
+    scores: Scores, poses: F64, run: NDArray[np.int64], count: int, groups: Groups = no_symmetry,
+    told: NDArray[np.bool_] | None = None,
+) -> Decision:  # fmt: skip
     """Choose at most `count` 3Ds, without repeats.
 
     Parameters
@@ -107,6 +111,8 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
     count : int
     groups : callable
         Column -> rotations of the point group of its 3D: poses that differ by these are the same.
+    told : ndarray of bool, shape (m,), optional
+        3Ds whose images were told apart by other evidence than the scores.
 
     Returns
     -------
@@ -120,7 +126,8 @@ def decide(scores: Scores, poses: F64, run: NDArray[np.int64], count: int, group
         membership = scores.whole[:, chosen].argmax(1)
         again, best = _found_again(scores.whole, poses, run, chosen, membership, groups)
         loss, error = losses(scores, chosen)
-        gone = _superfluous(poses, chosen, membership, again, loss, error, groups)
+        sure = np.full(len(chosen), SURE) if told is None else np.where(told[chosen], SURE_TOLD, SURE)
+        gone = _superfluous(poses, chosen, membership, again, loss, error, sure, groups)
         if gone is None:
             break
         removed.append((chosen[gone[0]], gone[1]))
@@ -182,14 +189,14 @@ def _fitting(score: F64, membership: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _superfluous(
     poses: F64, chosen: list[int], membership: NDArray[np.int64], again: list[tuple[int, ...]], loss: F64, error: F64,
-    groups: Groups,
+    sure: F64, groups: Groups,
 ) -> tuple[int, str] | None:  # fmt: skip
     """The chosen 3D that goes first, and why; None if all stay."""
     if len(chosen) < 2:
         return None
     order = np.argsort(loss, kind="stable")
     for j in order:
-        if loss[j] <= SURE * error[j]:
+        if loss[j] <= sure[j] * error[j]:
             return int(j), f"the score changes by {-loss[j]:+.5f} without it, standard error {error[j]:.5f}"
     for j in order:
         for i in range(len(chosen)):
@@ -217,13 +224,16 @@ def without(decision: Decision, j: int, scores: Scores, why: str) -> Decision:
     )  # fmt: skip
 
 
-def decide_number(scores: Scores, poses: F64, run: NDArray[np.int64], most: int, groups: Groups = no_symmetry) -> Decision:
+def decide_number(
+    scores: Scores, poses: F64, run: NDArray[np.int64], most: int, groups: Groups = no_symmetry,
+    told: NDArray[np.bool_] | None = None,
+) -> Decision:  # fmt: skip
     """As `decide`, with as many 3Ds as are needed, `most` at the most; `Decision.by_number` has the evidence.
 
     The number is taken from what is left when all repeats, and all without which the cross-validated score falls by less than
     `SURE` standard errors, are gone.
     """
-    found = decide(scores, poses, run, min(most, scores.whole.shape[1]), groups)
+    found = decide(scores, poses, run, min(most, scores.whole.shape[1]), groups, told)
     before: F64 | None = None
     for k in range(1, min(most, scores.whole.shape[1]) + 1):
         crossed = scores.crossed(choose(scores.whole, k))

@@ -22,6 +22,8 @@ OWN_WORDS = {
     "confidence": "CONFID3D", "margin": "MARGIN3D", "ref3d2": "REF3D2", "eulererr": "EULERERR", "fold": "FOLD",
     "halfset": "HALFSET", "zscore": "ZSCORE3D", "foldseed": "FOLDSEED", "folds": "FOLDS", "nimg3d": "NIMG3D",
 }  # fmt: skip
+#: Header words that `Poses.from_headers` reads.
+WORDS = (*STANDARD_WORDS.values(), *OWN_WORDS.values(), "RXSHIFT", "RYSHIFT", "IM4DTAG")
 _INTEGER = {"ref3d", "ref3d_old", "ref3d2", "fold", "halfset", "foldseed", "folds", "nimg3d"}
 
 
@@ -81,7 +83,7 @@ class Poses:
 
         Parameters
         ----------
-        h : ndarray, shape (n,), `HEADER_DTYPE`
+        h : ndarray, shape (n,), `HEADER_DTYPE`, or only the words of `WORDS`
         """
         poses = cls.blank(len(h))
         for name, word in STANDARD_WORDS.items():

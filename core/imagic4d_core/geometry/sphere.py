@@ -67,6 +67,9 @@ def directions(increment: float, symmetry: str = "C1", mirror: bool = False) -> 
     if mirror and fold % 2:
         fold *= 2  # rings that fit their own inversion
     beta, gamma = _rings(increment, fold)
+    q = sym.setting(symmetry)
+    if kind == "D" and q[0, 0] < 0.5:
+        gamma = (gamma + 90.0) % 360.0  # rings lie about the 2-folds alike in either setting
     inside = sym.in_asymmetric_unit(vectors(beta, gamma), symmetry, mirror)
     beta, gamma = beta[inside], gamma[inside]
     if kind in "CD":

@@ -176,7 +176,7 @@ class HdfFile:
     def _metadata(self, k: int) -> Metadata:
         attrs = self._file[f"{_ROOT}/{self.numbers[k]}"].attrs
         words = _read_ctf(attrs)
-        members = _number(attrs, "ptcl_repr") or _number(attrs, "n_objects")
+        members = _number(attrs, "ptcl_repr") or _number(attrs, "n_objects") or float(np.size(attrs.get("EMAN.members", ())))
         if members > 0:
             words["NUMCLS"] = np.array([members])
         poses: Poses | None = None

@@ -134,8 +134,8 @@ def check_one_pixel_size(h: NDArray, path: str | os.PathLike) -> None:
 
     Parameters
     ----------
-    h : ndarray, shape (n,), `HEADER_DTYPE`
-        Records with a word 123 of 0 do not count.
+    h : ndarray, shape (n,), structured
+        Header records, or their word 123 alone; those of 0 do not count.
     path : path
 
     Raises

@@ -4,13 +4,14 @@ Headers stream through in windows, so a file of millions of images needs no more
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError, MismatchError, OutputError
+from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io import atomic, star
 from imagic4d_core.io import header as hdr
 from imagic4d_core.io.particles import Metadata
@@ -57,6 +58,37 @@ def replace_headers(
 
         def window(start: int, stop: int) -> tuple[NDArray, NDArray | None]:
             return records[start:stop], stack.extra_headers(start, stop)
+
+        stream_headers(stack, window, out, overwrite, stack.nblocks)
+
+
+def replace_poses(
+    src: str | os.PathLike, poses: Poses, out: str | os.PathLike | None = None, overwrite: bool = False,
+    words: Mapping[str, NDArray] | None = None,
+) -> None:  # fmt: skip
+    """Change poses, and perhaps other words, in the headers only; all else stays. Errors as `replace_headers`.
+
+    Parameters
+    ----------
+    src, out : path
+    poses : Poses
+        Of all images.
+    overwrite : bool
+    words : mapping of str to ndarray, shape (n_images,), optional
+        Header word -> values.
+    """
+    from imagic4d_core.io.stack import open_stack
+
+    with open_stack(src) as stack:
+        check_whole(stack)
+        if len(poses) != stack.n_images:
+            raise MismatchError(f"{stack.path}: has {stack.n_images} headers, {len(poses)} poses are given")
+
+        def window(start: int, stop: int) -> tuple[NDArray, NDArray | None]:
+            h = poses.select(slice(start, stop)).into_headers(stack.headers(start, stop))
+            for name, values in (words or {}).items():
+                h[name] = values[start:stop]
+            return h, stack.extra_headers(start, stop)
 
         stream_headers(stack, window, out, overwrite, stack.nblocks)
 

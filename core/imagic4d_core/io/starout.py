@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, OutputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.particles import Metadata, axis_to_standard, volts
-from imagic4d_core.io.star import ASSUMED, CLASS2D, FLAT3D, MEMBERS, OWN, for_gemmi, from_gemmi, read_document, read_particles
+from imagic4d_core.io.star import ASSUMED, CLASS2D, FLAT3D, MEMBERS, OWN, read_document, read_particles, read_star
+from imagic4d_core.io.startext import for_gemmi, from_gemmi
 
 #: Values that need no quotes, which many readers keep as part of a name.
 _PLAIN = re.compile(r"[^\s'\"]+")
@@ -69,6 +70,34 @@ def own_columns(poses: Poses) -> dict[str, list[str]]:
     return {label: texts(getattr(poses, name)) for name, label in labels.items() if getattr(poses, name).any()}
 
 
+#: Labels that `write_star` knows.
+_KNOWN = frozenset((
+    *(f"_rln{k}" for k in (
+        "ImageName", "AngleRot", "AngleTilt", "AnglePsi", "OriginX", "OriginY", "OriginXAngst", "OriginYAngst", "ClassNumber",
+        "DefocusU", "DefocusV", "DefocusAngle", "Voltage", "SphericalAberration", "AmplitudeContrast", "CtfFigureOfMerit",
+        "GroupNumber", "OpticsGroup", "OpticsGroupName", "ImagePixelSize", "ImageSize", "ImageDimensionality",
+        "MaxValueProbDistribution", "RandomSubset",
+    )),
+    FLAT3D, CLASS2D, MEMBERS, *OWN.values(),
+))  # fmt: skip
+
+
+def would_lose(path: str | os.PathLike) -> str:
+    """What of a STAR file `write_star` could not write again, as text: a label, or a value; empty where that is nothing.
+
+    Raises
+    ------
+    InputError
+        Not STAR.
+    """
+    tables = read_star(path)
+    foreign = [label for table in tables.values() for label in table if label not in _KNOWN]
+    if foreign:
+        return f"column {foreign[0]}" + (f" and {len(foreign) - 1} more" if len(foreign) > 1 else "")
+    notes = read_particles(path, tables).notes
+    return notes[0] if notes else ""
+
+
 def write_star(
     handle: IO[str], metadata: Metadata, stack: str, pixel_size: float | None, box: int, volumes: bool = False
 ) -> None:
@@ -103,7 +132,7 @@ def write_star(
         columns.setdefault("_rlnAnglePsi", ["0"] * count)
     if poses.ref3d.any() or flat:
         columns["_rlnClassNumber"] = texts(class2d if flat else poses.ref3d)
-    if "_rlnAnglePsi" in columns and poses.ref3d.any() and not (poses.beta.any() or poses.gamma.any()):
+    if poses.ref3d.any() and not (poses.beta.any() or poses.gamma.any()):
         columns[FLAT3D] = texts(poses.ref3d)
     if class2d.any() and not flat:
         columns[CLASS2D] = texts(class2d)
@@ -266,7 +295,7 @@ def write_edited(
         if word in new.words and _differ(old.words.get(word, np.zeros(len(rows))), new.words[word]):
             made[label] = texts(axis_to_standard(new.words[word]) if word == "DEFANGLE" else new.words[word])
     flat = all(float(v) == 0 for k in ("Rot", "Tilt") for v in (made | columns).get(f"_rlnAngle{k}", ["0"]))
-    if after.ref3d.any() and "_rlnAnglePsi" in made | columns and flat:
+    if after.ref3d.any() and flat:
         made[FLAT3D] = texts(after.ref3d)
     for label, texts_ in made.items():
         column = columns.setdefault(label, ["0"] * count)

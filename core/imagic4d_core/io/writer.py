@@ -1,5 +1,6 @@
 """Writing stacks: temporary files beside the target, filled by any rank and thread, renamed together when complete."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,11 @@ from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import read_into, reserve, row_order, turned, write_at
 from imagic4d_core.io.outside import check_headers
 from imagic4d_core.io.particles import Metadata
-from imagic4d_core.io.starout import write_star
+from imagic4d_core.io.starout import would_lose, write_star
 from imagic4d_core.io.statistics import image_statistics, volume_statistics
 from imagic4d_core.parallel import SERIAL
+
+log = logging.getLogger(__name__)
 
 _MRC_ENDS = (".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".ali")
 _ENDS = dict.fromkeys(_MRC_ENDS, "MRC") | {".star": "MRC", ".spi": "SPIDER", ".stk": "SPIDER", ".vol": "SPIDER"}
@@ -100,6 +103,11 @@ class StackWriter:
         self.listed = Path(path).suffix.lower() == ".star"
         if self.listed and self.is_volumes:
             raise OutputError(f"{path}: a STAR file lists images, not volumes; write volumes to a name ending in .mrc")
+        if any(origin) and self.format != "MRC" and comm.rank == 0:
+            log.warning(
+                "%s: ORIGIN %s A of the map is not kept in %s files, and the map will lie elsewhere beside models; a name ending "
+                "in .mrc keeps it", path, " ".join(f"{v:.6g}" for v in origin), self.format,
+            )  # fmt: skip
         if self.format == "HDF":
             eman.need(path)
         if min(shape) < 1:
@@ -115,6 +123,7 @@ class StackWriter:
         #: 1 = header written, 2 = with its statistics
         self._seen = np.zeros((self.n_images, 6))
         self._left_to_commit = False  # from then on `atomic.commit` looks after the temporary files
+        self._lost: OutputError | None = None
         #: line for word 200 of the headers
         self.history = ""
         names, self._created = self._on_root(lambda: (self._make_temps(), hdr.creation_time()))
@@ -158,6 +167,8 @@ class StackWriter:
     def _make_temps(self) -> tuple[Path, Path]:
         for target in self._targets():
             atomic.check_new(target, self.overwrite)
+        if self.format == "MRC" and not self.listed:
+            self._check_list()
         size = self._at(self.n_images - 1) + self.plane
         heads = size if self.format == "HDF" else self.n_images * self.nblocks * hdr.RECORD
         atomic.check_room(self.path, size + heads)
@@ -177,6 +188,24 @@ class StackWriter:
             atomic.discard([data, head])
             raise
         return data, head
+
+    def _check_list(self) -> None:
+        """Refuse to replace a list beside the file that says more than would be written: images of other files, other columns."""
+        side = star.sidecar(self.path)
+        if not side.is_file():
+            return
+        try:
+            rows = star.rows_of(side, self.path)
+            more = "images of other files" if (rows < 0).any() else would_lose(side)
+        except InputError:
+            return
+        if more:
+            self._lost = OutputError(
+                f"{side}: belongs to {self.path.name} by its name, and would lose what it says beyond poses and CTF ({more}); "
+                "choose another name for the output, or move the list away"
+            )
+            if (rows >= 0).any():
+                raise self._lost
 
     def _at(self, image: int) -> int:
         """Byte at which an image or section begins."""
@@ -394,6 +423,8 @@ class StackWriter:
         pairs = [(self._data_tmp, self.path)]
         side = star.sidecar(self.path)
         if self.listed or known.any_set() or self._outdates(side):
+            if self._lost is not None:
+                raise self._lost
             atomic.check_new(side, self.overwrite)
             with open(self._head_tmp, "w", encoding="utf-8", errors="surrogateescape") as handle:
                 # RELION looks from the project's folder, where the command was given

@@ -99,7 +99,7 @@ def insert_components(sums, shape, os, table, kx, ky, values, gains, powers, mat
 
 @kernel
 def fold_components(sums, shape, q, unit, out):
-    """Fixed-point sums as floats with Friedel mates added, as `gridding.fold_grid`.
+    """Fixed-point sums as floats with Friedel mates added, as `gridding.fold_rows` and `close_edges`.
 
     Parameters
     ----------

@@ -364,14 +364,16 @@ def slice_grid(grid, shape, box, r_max, os, width, table, matrices, tiles, ramps
 
 @kernel
 def insert_slices(
-    num, den, shape, box, r_max, os, width, table, images, matrices, tiles, ramps, weights, ctf, scale_num, scale_den, density
+    num, den, shape, box, r_max, os, width, table, images, matrices, tiles, ramps, weights, ctf, scale_num, scale_den, density,
+    rows,
 ):
     """Add central slices to fixed-point sums: the adjoint of `slice_grid`.
 
     Parameters
     ----------
     num : int64 (2 * Z * X * Y,)
-        Sum of stencil * weight * ctf * value, real and imaginary parts interleaved, in units of 1 / `scale_num`.
+        Sum of stencil * weight * ctf * value, real and imaginary parts interleaved, in units of 1 / `scale_num`; or some
+        consecutive rows z of it.
     den : int64 (Z * X * Y,)
         Sum of stencil * weight * ctf**2 in units of 1 / `scale_den`.
     shape, box, r_max, os, width, table, matrices, tiles, ramps
@@ -386,7 +388,11 @@ def insert_slices(
     density : float
         Extra weight ``(|k| + 0.5) * density`` if density > 0: it evens out the density of slices inside a stencil near
         the origin, and divides out again as both sums get it.
+    rows : int64 (3,)
+        Only points whose stencil begins in rows `rows[0]` to `rows[1]` (excluded) go in; `rows[2]` is the first row of the
+        arrays. Stencils reach `width` - 1 rows further.
     """
+    low, high, first = rows[0], rows[1], rows[2]
     sx = shape[2]
     sz = shape[1] * sx
     reach = shape[0] // 2
@@ -396,10 +402,16 @@ def insert_slices(
     last = min(top, (box - 1) // 2)
     limit = top * top
     has_ctf = ctf.shape[1] > 0
+    spread = os * 0.75 * TILE  # more than half a tile's diagonal
+    bottom_z, top_z = low - reach - 1 + half - spread, high - reach - 1 + half + spread
     for t in range(tiles.shape[0]):
         i = tiles[t, 0]
         m00, m01, m02 = os * matrices[i, 0, 0], os * matrices[i, 0, 1], os * matrices[i, 0, 2]
         m10, m11, m12 = os * matrices[i, 1, 0], os * matrices[i, 1, 1], os * matrices[i, 1, 2]
+        # no point of the tile, nor its mate, is in these rows
+        middle = (tiles[t, 1] + 0.5 * (TILE - 1)) * m02 + (tiles[t, 2] + 0.5 * (TILE - 1)) * m12
+        if (middle > top_z or middle < bottom_z) and (-middle > top_z or -middle < bottom_z):
+            continue
         for n in range(TILE * TILE):
             kx, ky = tiles[t, 1] + n // TILE, tiles[t, 2] + n % TILE
             # in column 0 the two halves say the same: take one
@@ -416,10 +428,13 @@ def insert_slices(
             py -= half
             pz -= half
             fx, fy, fz = math.floor(px), math.floor(py), math.floor(pz)
-            base = (int(fz) + 1 + reach) * sz + (int(fx) + 1 + reach) * sx + int(fy) + 1 + LEFT
+            row_z = int(fz) + 1 + reach
+            if row_z < low or row_z >= high:
+                continue
+            base = (row_z - first) * sz + (int(fx) + 1 + reach) * sx + int(fy) + 1 + LEFT
             w = float(weights[i])
             if kx == 0 and ky == 0:
-                w *= 0.5  # its own mate: `fold_grid` adds it once more
+                w *= 0.5  # its own mate: `close_edges` adds it once more
             if density > 0.0:
                 w *= density * (math.sqrt(kx * kx + ky * ky) + 0.5)
             c = 1.0
@@ -481,37 +496,68 @@ def _chord(radius2, distance2):
 
 
 @kernel
-def fold_grid(num, den, shape, unit_num, unit_den, out_num, out_den):
-    """Turn fixed-point sums into floats with Friedel mates added.
-
-    Every point was inserted at one of its two mates; cells of column 0 and the halo column get the other one here.
+def fold_rows(num, den, use, shape, low, high, first, unit_num, unit_den, edge_num, edge_den, out_num, out_den):
+    """Turn some rows of fixed-point sums, added over sets, into floats; the columns that need Friedel mates wait in the edges.
 
     Parameters
     ----------
-    num : int64 (2 * Z * X * Y,)
-    den : int64 (Z * X * Y,)
+    num : int64 (sets, 2 * rows * X * Y)
+    den : int64 (sets, rows * X * Y)
+    use : int64 (m,)
+        Sets that are added.
     shape : int64 (3,)
+        Of the whole grid.
+    low, high, first : int
+        Rows z to do, `high` excluded; first row of the arrays.
     unit_num, unit_den : float
         Value of one fixed-point unit.
+    edge_num : int64 (Z, X, 2 * LEFT + 1, 2)
+    edge_den : int64 (Z, X, 2 * LEFT + 1)
+        The columns y = -LEFT to LEFT of these rows, for `close_edges`.
     out_num : float32 (Z, X, Y - LEFT, 2)
     out_den : float32 (Z, X, Y - LEFT)
         Zeroed by the caller; cells outside the ball that slices reach are not visited.
     """
     nz, nx, ny = shape[0], shape[1], shape[2]
-    for z in range(nz):
+    for z in range(low, high):
         for x in range(nx):
-            at = (z * nx + x) * ny + LEFT
-            mate = ((nz - 1 - z) * nx + nx - 1 - x) * ny + LEFT
+            at = ((z - first) * nx + x) * ny
+            for y in range(2 * LEFT + 1):
+                for s in use:
+                    edge_num[z, x, y, 0] += num[s, 2 * (at + y)]
+                    edge_num[z, x, y, 1] += num[s, 2 * (at + y) + 1]
+                    edge_den[z, x, y] += den[s, at + y]
+            at += LEFT
             c2 = (z - nz // 2) ** 2 + (x - nx // 2) ** 2
-            for y in range(min(ny - LEFT, _chord((nz // 2 + 2) ** 2, c2))):
-                re, im, w = num[2 * (at + y)], num[2 * (at + y) + 1], den[at + y]
-                if y <= LEFT:
-                    re += num[2 * (mate - y)]
-                    im -= num[2 * (mate - y) + 1]
-                    w += den[mate - y]
+            for y in range(LEFT + 1, min(ny - LEFT, _chord((nz // 2 + 2) ** 2, c2))):
+                re, im, w = 0, 0, 0
+                for s in use:
+                    re += num[s, 2 * (at + y)]
+                    im += num[s, 2 * (at + y) + 1]
+                    w += den[s, at + y]
                 out_num[z, x, y, 0] = re * unit_num
                 out_num[z, x, y, 1] = im * unit_num
                 out_den[z, x, y] = w * unit_den
+
+
+@kernel
+def close_edges(shape, unit_num, unit_den, edge_num, edge_den, out_num, out_den):
+    """Fill the columns y = 0 to LEFT from the edges that `fold_rows` made of all rows.
+
+    Every point was inserted at one of its two mates; cells of column 0 and the halo column get the other one here.
+    """
+    nz, nx, ny = shape[0], shape[1], shape[2]
+    for z in range(nz):
+        for x in range(nx):
+            mate_z, mate_x = nz - 1 - z, nx - 1 - x
+            c2 = (z - nz // 2) ** 2 + (x - nx // 2) ** 2
+            for y in range(min(LEFT + 1, ny - LEFT, _chord((nz // 2 + 2) ** 2, c2))):
+                here, there = LEFT + y, LEFT - y
+                re = edge_num[z, x, here, 0] + edge_num[mate_z, mate_x, there, 0]
+                im = edge_num[z, x, here, 1] - edge_num[mate_z, mate_x, there, 1]
+                out_num[z, x, y, 0] = re * unit_num
+                out_num[z, x, y, 1] = im * unit_num
+                out_den[z, x, y] = (edge_den[z, x, here] + edge_den[mate_z, mate_x, there]) * unit_den
 
 
 @kernel
@@ -539,7 +585,7 @@ def divide_grid(num, den, os, limit, extra, factor, out):
     Parameters
     ----------
     num, den : float32 (Z, X, Y, 2) and (Z, X, Y)
-        As made by `fold_grid`.
+        As made by `fold_rows` and `close_edges`.
     limit : float
         Cells beyond this radius (in cells) stay 0.
     extra : float64 (shells, 2)

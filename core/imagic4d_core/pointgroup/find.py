@@ -252,8 +252,8 @@ def _coarse_frames(table: SelfRotation, group: str) -> tuple[list[F64], float]:
     kind, n = symmetry.parse(group)
     axes = _folds(group)
     curves = {fold: table.fold(fold) for fold in {f for _, f in axes}}
-    lead = np.array([0.0, 0.0, 1.0]) if kind in "CD" else np.array([1.0, 1.0, 1.0]) / np.sqrt(3)
     fold = n if kind in "CD" else 3
+    lead = np.array([0.0, 0.0, 1.0]) if kind in "CD" else next(a for a, f in axes if f == fold)
     ranked = np.argsort(-curves[fold], kind="stable")
     tried = ranked[: 20 if kind == "C" else max(40, len(ranked) // 12)]
     spins = np.zeros(1) if kind == "C" else np.arange(0.0, 180.0 / n if kind == "D" else 120.0, 2.5)

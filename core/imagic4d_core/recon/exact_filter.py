@@ -115,4 +115,4 @@ def reconstruct(
         f = fourier.centred_rfftn(images[part], 2)
         h = exact_filters(weight, m[part], box, acc.grid.r_max)
         acc.insert(f, m[part], np.zeros(len(f), np.int64), shifts=None if shifts is None else np.asarray(shifts)[part], ctf=h)
-    return acc.finalise(acc.num[0], acc.den[0], factor=back_projection_factor(acc, d), **finish)
+    return acc.finalise(acc.united([0]), factor=back_projection_factor(acc, d), **finish)

@@ -11,6 +11,8 @@ The rounding error of one contribution is 2**-33 units.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -21,7 +23,7 @@ from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.kernels import gridding
 from imagic4d_core.masks.shapes import soft_ball
 from imagic4d_core.parallel import map_blocks
-from imagic4d_core.recon.grid import Grid, divide_stencil, grid_for, stencil_table
+from imagic4d_core.recon.grid import Grid, bands, divide_stencil, grid_for, stencil_table
 from imagic4d_core.units import Frequency
 
 FIXED_BITS = 32
@@ -104,15 +106,19 @@ class Accumulator:
         Rotations of the point group, identity included: every image goes in once for each.
     even_density : bool
         Weight slices by frequency, which evens out their density inside a stencil (see `kernels.gridding`).
+    rows : tuple of int, optional
+        Sum only what begins in these rows z of the grid (`grid.bands` gives them), end excluded; default: all.
 
     Attributes
     ----------
     num : int64 (sets, 2 * cells)
     den : int64 (sets, cells)
-        The sums; add, subtract and reduce them as they are.
+        The sums; add, subtract and reduce them as they are. With `rows` they hold these rows and the `grid.width` - 1 next.
     counts : int64 (sets,)
         Images inserted.
     """
+
+    WIDTH = 3
 
     def __init__(
         self,
@@ -121,15 +127,18 @@ class Accumulator:
         r_max: int | None = None,
         oversampling: float = 2.0,
         *,
-        width: int = 3,
+        width: int = WIDTH,
         amplitude: float = 1.0,
         symmetry: ArrayLike | None = None,
         even_density: bool = True,
+        rows: tuple[int, int] | None = None,
     ):
         self.grid: Grid = grid_for(box, r_max, oversampling, width, SHARPNESS.get(width, 1.0))
         if not (np.isfinite(amplitude) and amplitude > 0):
             raise InputError(f"images have no usable amplitude ({amplitude}): are they empty?")
-        cells = int(np.prod(self.grid.shape))
+        depth, lines, pixels = self.grid.shape
+        self.rows = (0, depth) if rows is None else rows
+        cells = (min(depth, self.rows[1] + width - 1) - self.rows[0]) * lines * pixels
         self.num = np.zeros((sets, 2 * cells), np.int64)
         self.den = np.zeros((sets, cells), np.int64)
         self.counts = np.zeros(sets, np.int64)
@@ -146,7 +155,8 @@ class Accumulator:
 
     def merge(self, other: "Accumulator") -> None:
         """Add the sums of another accumulator of the same kind."""
-        if other.grid != self.grid or other.unit != self.unit or other.num.shape != self.num.shape:
+        same = (other.grid, other.unit, other.rows, other.num.shape) == (self.grid, self.unit, self.rows, self.num.shape)
+        if not same:
             raise MismatchError("accumulators of different size or amplitude cannot be merged")
         for mine, theirs in zip(self.arrays, other.arrays, strict=True):
             mine += theirs
@@ -181,7 +191,7 @@ class Accumulator:
         centred : bool
             False: the spectra have their phase origin at pixel 0 (`fourier.rfftn`); saves a copy of the images.
         threads : int
-            Threads work on different sets, or on private sums if there are fewer sets; the result has the same bits.
+            Threads work on different sets, or on different rows of the grid if there are fewer sets; the bits are the same.
         """
         f = np.ascontiguousarray(images_ft, dtype=np.complex64)
         n, m = f.shape[0], f.shape[1]
@@ -209,27 +219,31 @@ class Accumulator:
         by_set = [kept[index[kept] == s] for s in np.unique(index[kept])]
         groups = [(int(index[u[0]]), u) for u in by_set]
 
-        def put(num: NDArray[np.int64], den: NDArray[np.int64], use: NDArray[np.int64]) -> None:
-            for p in posed:
-                tiles = gridding.tile_order(use, p, g.r_max, g.oversampling, g.reach)
-                gridding.insert_slices(
-                    num, den, self._shape, m, g.r_max, g.oversampling, g.width, self._table, real, p, tiles, ramps, w, c,
-                    2.0**FIXED_BITS / self.unit, 2.0**FIXED_BITS, self.ramp,
-                )  # fmt: skip
+        def order(use: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.int32]:
+            return gridding.tile_order(use, p, g.r_max, g.oversampling, g.reach)
+
+        def put(row: int, p: NDArray[np.float64], tiles: NDArray[np.int32], band: tuple[int, int]) -> None:
+            gridding.insert_slices(
+                self.num[row], self.den[row], self._shape, m, g.r_max, g.oversampling, g.width, self._table, real, p, tiles,
+                ramps, w, c, 2.0**FIXED_BITS / self.unit, 2.0**FIXED_BITS, self.ramp, np.array([*band, self.rows[0]]),
+            )  # fmt: skip
 
         if threads > 1 and len(groups) < threads:
-            parts = [(s, part) for s, u in groups for part in np.array_split(u, threads) if len(part)]
-
-            def private(job: tuple[int, NDArray[np.int64]]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-                num, den = np.zeros_like(self.num[0]), np.zeros_like(self.den[0])
-                put(num, den, job[1])
-                return job[0], num, den
-
-            for s, num, den in map_blocks(private, parts, threads):
-                self.num[s] += num
-                self.den[s] += den
+            # stencils reach into the next band: no two of every second one meet
+            within = bands(g, *self.rows, 2 * threads)
+            for row, use in groups:
+                for p in posed:
+                    parts = map_blocks(partial(order, p=p), np.array_split(use, threads), threads)
+                    tiles = np.concatenate(parts)
+                    for turn in (within[::2], within[1::2]):
+                        map_blocks(partial(put, row, p, tiles), turn, threads)
         else:
-            map_blocks(lambda job: put(self.num[job[0]], self.den[job[0]], job[1]), groups, threads)
+
+            def whole(group: tuple[int, NDArray[np.int64]]) -> None:
+                for p in posed:
+                    put(group[0], p, order(group[1], p), self.rows)
+
+            map_blocks(whole, groups, threads)
         np.add.at(self.counts, index[kept], 1)
 
     def _check_size(self, f: NDArray[np.complex64], w: NDArray[np.float32]) -> None:
@@ -240,13 +254,34 @@ class Accumulator:
                 "an image is not finite or far larger than the others: normalise the images first (im4d norm-variance)"
             )
 
-    def normalised(self, num: NDArray[np.int64], den: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Sums of one set as floats: numerator (Z, X, Y, 2), in units of the spectra, and weight (Z, X, Y), y >= 0."""
+    def floats(self) -> "GridFloats":
+        """A grid of zeros to `fold` sums into."""
         z, x, y = self.grid.shape
-        n = np.zeros((z, x, y - gridding.LEFT, 2), np.float32)
-        d = np.zeros((z, x, y - gridding.LEFT), np.float32)
-        gridding.fold_grid(num, den, self._shape, self.unit / 2.0**FIXED_BITS, 2.0**-FIXED_BITS, n, d)
-        return n, d
+        edge = (z, x, 2 * gridding.LEFT + 1)
+        return GridFloats(
+            np.zeros((z, x, y - gridding.LEFT, 2), np.float32), np.zeros((z, x, y - gridding.LEFT), np.float32),
+            np.zeros((*edge, 2), np.int64), np.zeros(edge, np.int64),
+        )  # fmt: skip
+
+    def fold(self, out: "GridFloats", use: Sequence[int], rows: tuple[int, int] | None = None) -> None:
+        """Add the sums of some sets, and write those of finished rows (default: all) into floats; `close` after the last."""
+        low, high = self.rows if rows is None else rows
+        gridding.fold_rows(
+            self.num, self.den, np.asarray(use, np.int64), self._shape, low, high, self.rows[0], self.unit / 2.0**FIXED_BITS,
+            2.0**-FIXED_BITS, out.edge_num, out.edge_den, out.num, out.den,
+        )  # fmt: skip
+
+    def close(self, out: "GridFloats") -> "GridFloats":
+        """Add the Friedel mates of the innermost columns, once all rows are folded."""
+        units = self.unit / 2.0**FIXED_BITS, 2.0**-FIXED_BITS
+        gridding.close_edges(self._shape, *units, out.edge_num, out.edge_den, out.num, out.den)
+        return out
+
+    def united(self, use: Sequence[int]) -> "GridFloats":
+        """The sums of some sets together, as floats."""
+        out = self.floats()
+        self.fold(out, use)
+        return self.close(out)
 
     def _shells(self, den: NDArray[np.float32]) -> NDArray[np.float64]:
         means, counts = np.zeros(self.grid.r_max + 2), np.zeros(self.grid.r_max + 2)
@@ -255,8 +290,7 @@ class Accumulator:
 
     def finalise(
         self,
-        num: NDArray[np.int64],
-        den: NDArray[np.int64],
+        sums: "GridFloats",
         *,
         ssnr: ArrayLike | None = None,
         hamming: float | None = None,
@@ -265,12 +299,12 @@ class Accumulator:
         out_box: int | None = None,
         factor: float | None = None,
     ) -> NDArray[np.float32]:
-        """Make the volume of one set of sums.
+        """Make the volume of some sets.
 
         Parameters
         ----------
-        num, den : int64 (2 * cells,) and (cells,)
-            Rows of `num` and `den`, or sums and differences of rows.
+        sums : GridFloats
+            As `united` gives them.
         ssnr : array_like, shape (>= r_max + 1,), optional
             Spectral signal-to-noise ratio of the volume by shell (Fourier pixels): Wiener term ``mean weight / ssnr``. Without
             it weights are only kept above `FLOOR` of their shell's mean.
@@ -290,7 +324,7 @@ class Accumulator:
             Grey values as the images': a projection of the volume is on the scale of an image.
         """
         g = self.grid
-        n, d = self.normalised(num, den)
+        n, d = sums.num, sums.den
         if factor is not None:
             d = np.full_like(d, 1.0 / factor)
         means = self._shells(d)
@@ -321,40 +355,43 @@ class Accumulator:
         v *= soft_ball(m, radius * scale, mask_edge * scale)
         return v
 
-    def fsc(
-        self, a: tuple[NDArray[np.int64], NDArray[np.int64]], b: tuple[NDArray[np.int64], NDArray[np.int64]]
-    ) -> NDArray[np.float64]:
-        """Unmasked FSC of two (num, den) pairs by shell 0..r_max, from the grid itself; 0 in shells without data."""
-        (na, da), (nb, db) = self.normalised(*a), self.normalised(*b)
+    def fsc(self, a: "GridFloats", b: "GridFloats") -> NDArray[np.float64]:
+        """Unmasked FSC of two sums by shell 0..r_max, from the grid itself; 0 in shells without data."""
         sums = np.zeros((self.grid.r_max + 1, 3))
-        gridding.cross_shells(na, da, nb, db, self.grid.oversampling, FLOOR * self._shells(da), FLOOR * self._shells(db), sums)
+        floors = (FLOOR * self._shells(one.den) for one in (a, b))
+        gridding.cross_shells(a.num, a.den, b.num, b.den, self.grid.oversampling, *floors, sums)
         power = np.sqrt(sums[:, 1] * sums[:, 2])
         return np.where(power > 0, sums[:, 0] / np.where(power > 0, power, 1), 0.0)
 
 
-def half_set_fsc(
-    acc: Accumulator,
-    a: tuple[NDArray[np.int64], NDArray[np.int64]],
-    b: tuple[NDArray[np.int64], NDArray[np.int64]],
-    *,
-    factor: float | None = None,
-    mask_radius: float | None = None,
-    mask_edge: float = 3.0,
-) -> NDArray[np.float64]:
-    """FSC, by shell 0..r_max, of the volumes that two (num, den) pairs give, made in the small box of the grid.
+@dataclass
+class GridFloats:
+    """Sums of slices as floats, Friedel mates added.
 
-    Parameters
+    Attributes
     ----------
-    factor, mask_radius, mask_edge
-        As in `Accumulator.finalise`.
+    num : float32 (Z, X, Y, 2)
+        Numerator, in units of the spectra, y >= 0.
+    den : float32 (Z, X, Y)
+        Weight.
+    edge_num, edge_den : int64 (Z, X, 2 * LEFT + 1[, 2])
+        Innermost columns, until `Accumulator.close`.
     """
-    n = acc.grid.small
-    finish: dict[str, Any] = {"factor": factor, "mask_radius": mask_radius, "mask_edge": mask_edge, "out_box": n}
-    fa, fb = (fourier.centred_rfftn(acc.finalise(*pair, **finish), 3) for pair in (a, b))
+
+    num: NDArray[np.float32]
+    den: NDArray[np.float32]
+    edge_num: NDArray[np.int64]
+    edge_den: NDArray[np.int64]
+
+
+def volumes_fsc(a: NDArray[np.float32], b: NDArray[np.float32], r_max: int) -> NDArray[np.float64]:
+    """FSC, by shell 0..r_max, of the volumes of two half sets, made in the small box of the grid."""
+    n = a.shape[0]
+    fa, fb = (fourier.centred_rfftn(v, 3) for v in (a, b))
     shell, weight = fourier.shells(n, 3), fourier.half_weights(n)
 
     def total(x: NDArray) -> NDArray:
-        return np.bincount(shell.ravel(), (weight * x).ravel(), acc.grid.r_max + 1)[: acc.grid.r_max + 1]
+        return np.bincount(shell.ravel(), (weight * x).ravel(), r_max + 1)[: r_max + 1]
 
     power = np.sqrt(total(np.abs(fa) ** 2) * total(np.abs(fb) ** 2))
     return np.where(power > 0, total((fa * fb.conj()).real) / np.where(power > 0, power, 1), 0.0)
@@ -408,4 +445,4 @@ def reconstruct(
         f = fourier.centred_rfftn(images[part], 2)
         d = None if shifts is None else np.asarray(shifts)[part]
         acc.insert(f, np.asarray(matrices)[part], np.zeros(len(f), np.int64), shifts=d)
-    return acc.finalise(acc.num[0], acc.den[0], **finish)
+    return acc.finalise(acc.united([0]), **finish)

@@ -95,6 +95,21 @@ def grid_for(box: int, r_max: int | None = None, oversampling: float = 2.0, widt
     return Grid(box, r, small, good_size(int(np.ceil(oversampling * small - 1e-9))), width, sharpness)
 
 
+def bands(grid: Grid, low: int, high: int, count: int) -> list[tuple[int, int]]:
+    """Rows z of a grid cut into bands of about equal work: (first, end) of at most `count`, each higher than a stencil.
+
+    Slices of all directions touch rows the less the farther from the middle they are, in proportion to the distance from the end.
+    """
+    z = np.arange(low, high)
+    work = np.cumsum(np.maximum(grid.reach + 1.0 - np.abs(z - grid.reach), 1.0))
+    cuts = [low]
+    for k in range(1, count):
+        cut = low + int(np.searchsorted(work, work[-1] * k / count))
+        if cut - cuts[-1] >= grid.width and high - cut >= grid.width:
+            cuts.append(cut)
+    return list(zip(cuts, [*cuts[1:], high], strict=True))
+
+
 def _beta(width: int, oversampling: float, sharpness: float) -> float:
     return float(sharpness * np.pi * np.sqrt((width / oversampling) ** 2 * (oversampling - 0.5) ** 2 - 0.8))
 

@@ -237,7 +237,7 @@ def put(
     objects, planes = _regroup(stack, what, sections)
     dtype, word = _dtype_of(stack, type_word)
     size = pixel_size or _one_pixel_size(stack, output_format(name))
-    volumes = planes > 1 or (stack.layout.is_volumes and stack.is_volumes)
+    volumes = planes > 1 or (what is None and stack.layout.is_volumes and stack.is_volumes)
     with create_stack(
         name, objects, planes, stack.lines, stack.pixels, pixel_size=size, overwrite=overwrite, dtype=dtype, rows=rows,
         type_word=word, nblocks=stack.nblocks, origin=stack.origin, volumes=volumes,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from imagic4d_core.align.centre import normalised as to_unit_variance
 from imagic4d_core.align.offcentre import Placed, object_shifts
 from imagic4d_core.errors import InputError, MismatchError
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import create_stack, open_stack
 from imagic4d_core.io.writer import check_output
@@ -113,7 +114,7 @@ def prepare(
         shifts = np.zeros((n, 2))
         placed: Placed | None = None
         most = in_pixels(max_shift, box)
-        before = Poses.from_headers(images.headers())
+        before = Poses.from_headers(images.columns(POSE_WORDS))
         if keep_poses:
             shifts[:] = before.shift
         elif centre:

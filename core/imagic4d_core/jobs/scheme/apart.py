@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.competition.deciding import Decision
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.msa.splitting import RADIUS, split_images
 from imagic4d_core.jobs.scheme.pool import Pool
@@ -96,8 +96,8 @@ class Apart:
         active = np.flatnonzero(pool.active)
         sets: list[tuple[Members, int]] = []
         for j, kept in enumerate(decision.kept):
-            if not kept.again or kept.images < LEAST:
-                continue
+            if not kept.again or kept.images < LEAST or pool.group_of(kept.column) is not None:
+                continue  # an image of a symmetric 3D shows several units at once: it has no one state
             members = np.zeros(len(pool.headers), bool)
             members[active[decision.membership == j]] = True
             if all(_jaccard(members, old.members) < KNOWN for old in self.looked):
@@ -120,9 +120,9 @@ class Apart:
             poses.ref3d[:] = labels
             path = str(self.folder / f"{name}.hed")
             if comm.rank == 0:
-                replace_headers(pool.images, poses.into_headers(pool.headers.copy()), path, overwrite=True)
+                replace_poses(pool.images, poses, path, overwrite=True)
             comm.barrier()
-            pool.add(name, path, context)
+            pool.add(name, path, context, told=True)
             names.append(name)
         return names
 
@@ -160,8 +160,10 @@ class Apart:
         kept = [replace(k, images=int(n)) for k, n in zip(decision.kept, sizes, strict=True)]
         return replace(decision, membership=membership, kept=kept)
 
-    def write_images(self, decision: Decision, out: str, context: Context, *, together: bool = False) -> None:
-        """The images with poses and memberships.
+    def write_images(
+        self, decision: Decision, out: str, context: Context, *, together: bool = False, on_axes: Poses | None = None
+    ) -> None:
+        """The images with poses and memberships; no states of an earlier life.
 
         Parameters
         ----------
@@ -171,9 +173,11 @@ class Apart:
         context : Context
         together : bool
             3Ds told apart are one again, and the state of each image (word 108) is the number of its own.
+        on_axes : Poses, optional
+            Of symmetric 3Ds, on their axes: these stay as they are, as none of them is told apart.
         """
-        family = self.families(decision)
-        poses = self.pool.poses(decision)
+        family = self.families(decision) if on_axes is None else np.arange(len(decision.kept))
+        poses = self.pool.poses(decision) if on_axes is None else on_axes
         index = np.flatnonzero(self.pool.active)
         matrices = poses.matrices()
         several = np.bincount(family, minlength=len(family))[family] > 1
@@ -184,14 +188,13 @@ class Apart:
                     mine = decision.membership == j
                     matrices[index[mine]], poses.shift[index[mine]] = run.matrix[mine, k], run.shift[mine, k]
         poses.set_matrices(matrices)
-        headers = self.pool.headers.copy()
-        headers["CLASSNO"] = 0
+        states = np.zeros(len(poses), np.float32)
         if together:
             number = np.unique(family, return_inverse=True)[1].reshape(-1)
-            headers["CLASSNO"][index] = np.where(several, np.arange(1, len(family) + 1), 0)[decision.membership]
+            states[index] = np.where(several, np.arange(1, len(family) + 1), 0)[decision.membership]
             poses.ref3d[index] = number[decision.membership] + 1
         if context.comm.rank == 0:
-            replace_headers(self.pool.images, poses.into_headers(headers), out, overwrite=True)
+            replace_poses(self.pool.images, poses, out, overwrite=True, words={"CLASSNO": states})
         context.comm.barrier()
 
     def _classes(self, poses: Poses, members: Members, index: int, context: Context) -> NDArray[np.int32]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import rotations
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.pointgroup.find import FoundSymmetry, check_symmetry, find_symmetry
@@ -214,11 +214,9 @@ def _alone(images: str, poses: Poses, mine: NDArray[np.bool_], out: str, context
     """Images of which only those of one 3D are active, as 3D 1."""
     if context.comm.rank == 0:
         with open_stack(images) as stack:
-            headers = stack.headers()
+            active = stack.columns(["ACTIVE"])["ACTIVE"]
         part = poses.copy()
         part.ref3d[:], part.ref3d2[:] = mine, 0
-        headers = part.into_headers(headers)
-        headers["ACTIVE"] = np.where(mine, headers["ACTIVE"], -1)
-        replace_headers(images, headers, out, overwrite=True)
+        replace_poses(images, part, out, overwrite=True, words={"ACTIVE": np.where(mine, active, -1)})
     context.comm.barrier()
     return out

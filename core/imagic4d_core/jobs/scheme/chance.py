@@ -100,7 +100,7 @@ def chance(
     InputError, MismatchError, OutputError
     """
     with open_stack(src) as images:
-        count = int((images.headers()["ACTIVE"] >= 0).sum())
+        count = int((images.columns(["ACTIVE"])["ACTIVE"] >= 0).sum())
     if count < max(2, folds):
         raise MismatchError(
             f"{src}: {count} active image{'s' * (count != 1)}; they are dealt into {folds} folds, and each needs one at least"
@@ -129,7 +129,7 @@ def chance(
                 progress(deal + 1, 2)
     assert null is not None
     with open_stack(src) as images:
-        active = images.headers()["ACTIVE"] >= 0
+        active = images.columns(["ACTIVE"])["ACTIVE"] >= 0
     d = (scores[0] - null)[active]
     effect = float(d.mean() / d.std()) if d.std() > 0 else 0.0
     agreement = float(adjusted_rand_index(memberships[0][active], memberships[1][active])) if volumes > 1 else 1.0

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.forward.project import Projector, batch_size
 from imagic4d_core.geometry import euler, sphere, symmetry
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses, fold_of
 from imagic4d_core.io.header import blank_headers, keep_made_of
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
+from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks, warm_first
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.recon.warm import warmup
@@ -99,6 +101,7 @@ def forward(
         raise UsageError("directions from headers need the images that have them: --angles-from IMAGES")
     if directions == "random" and number is None and angles_from is None:
         raise UsageError("random directions need --number N, the projections of each 3D")
+    warn_of_symmetry(src, symmetry, comm)
     if comm.size > 1:
         warm_first(comm, warmup)
     with open_stack(src, what="volumes") as volumes:
@@ -196,7 +199,7 @@ def _as_images(angles_from: str, known: Poses, volumes: Stack) -> tuple[NDArray[
                 f"{images.path}: images of {images.lines} x {images.pixels} do not fit the volumes of {volumes.path}, "
                 f"box {volumes.lines}"
             )
-        h = images.headers()
+        h = images.columns((*POSE_WORDS, "ACTIVE"))
         path = images.path
     given = Poses.from_headers(h)
     if not (given.alpha.any() or given.beta.any() or given.gamma.any()):

@@ -19,8 +19,9 @@ from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.io.writer import create_stack, output_paths
 from imagic4d_core.jobs.images.masks import read_mask
 from imagic4d_core.jobs.images.operating import box_of
+from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.parallel import SERIAL, Comm, imap_blocks
-from imagic4d_core.units import in_pixels
+from imagic4d_core.units import doubtful_resolution, in_pixels
 
 CURVES = ("fsc", "three_sigma", "half_bit", "one_bit")
 """What is written of each pair, in the order of CSV columns and of IMAGIC images."""
@@ -77,6 +78,7 @@ class FscSummary:
     corrected: bool
     pairs: list[FscPair]
     output: str | None = None
+    pixel_size_given: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -93,6 +95,8 @@ class FscSummary:
             said.append(f"{pair:>12}" + "".join(f"{self._cell(p.curve, name):>10}" for name in THRESHOLDS))
         if any(p.curve.crossing(name) >= 1.0 for p in self.pairs for name in THRESHOLDS):
             said.append("< or >: above the threshold up to Nyquist")
+        if not self.pixel_size_given:
+            said += doubtful_resolution(self.pixel_size)
         if self.output:
             said.append(f"curves in {self.output}")
         return said
@@ -163,6 +167,7 @@ def fsc(
     if comm.rank:
         return None
     order = group_order(symmetry)
+    warn_of_symmetry(a, symmetry, comm)
     if mask is not None and mask_radius is not None:
         raise UsageError("a mask file and a mask radius exclude each other; give one")
     if output is not None:
@@ -190,6 +195,7 @@ def fsc(
                 progress(k + 1, len(numbers))
     shown = str(mask) if mask is not None else None if mask_radius is None else f"sphere of {in_pixels(mask_radius, box):g} px"
     result = FscSummary(str(a), str(b), box, pixel, symmetry, extent, shown, correct and weights is not None, pairs)
+    result.pixel_size_given = pixel_size is not None
     if output is not None:
         result.output = str(output)
         _write(result, output, overwrite)

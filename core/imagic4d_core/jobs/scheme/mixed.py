@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from imagic4d_core.competition.deciding import Decision
 from imagic4d_core.eigenvolumes.splitting import Split, bands_for
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.msa.splitting import LEAST, RADIUS, split_images
 from imagic4d_core.jobs.scheme.pool import Pool
@@ -90,7 +90,7 @@ class Mixed:
             poses.ref3d[:] = results[k]
             path = str(self.folder / f"{name}.hed")
             if comm.rank == 0:
-                replace_headers(pool.images, poses.into_headers(pool.headers.copy()), path, overwrite=True)
+                replace_poses(pool.images, poses, path, overwrite=True)
             comm.barrier()
             pool.add(name, path, context, origin=int(pool.run_of()[decision.kept[j].column]))
             names.append(name)

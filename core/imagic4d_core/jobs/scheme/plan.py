@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.files.selecting import fulfil
@@ -295,7 +296,7 @@ def settings(
         if images.index is not None:
             raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
         count, box, pixel = images.n_images, images.lines, images.pixel_size
-        headers = images.headers()
+        headers = images.columns((*POSE_WORDS, "ACTIVE"))
         known = Poses.from_headers(headers) if start == "header" else None
         taking_part = fulfil(images, np.arange(count), where) if where else np.ones(count, bool)
     count = int((taking_part & (headers["ACTIVE"] >= 0)).sum())

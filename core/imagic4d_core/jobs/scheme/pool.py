@@ -14,11 +14,12 @@ from imagic4d_core.angrec.assign import Candidates
 from imagic4d_core.competition.choice import Scores
 from imagic4d_core.competition.deciding import Decision, decide, decide_number
 from imagic4d_core.errors import InputError, MismatchError, UsageError
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import rotations
 from imagic4d_core.io.atomic import atomic_write_text, scratch_folder
 from imagic4d_core.io.header import blank_headers, keep_made_of
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import create_stack, open_stack
 from imagic4d_core.io.writer import check_output, half_names
 from imagic4d_core.jobs.context import Context
@@ -84,6 +85,8 @@ class Columns:
         Radial power that its 3Ds were given.
     symmetry : str
         Point group that its 3Ds were made with.
+    told : bool
+        Its images were told apart by other evidence than scores.
     origin : int
         Index of the run whose poses it has: its own, but for classes of another run's 3D.
     """
@@ -96,6 +99,7 @@ class Columns:
     spectrum: NDArray[np.float64] | None
     origin: int
     symmetry: str = "C1"
+    told: bool = False
 
 
 @dataclass
@@ -118,11 +122,14 @@ class Pool:
 
     def __post_init__(self) -> None:
         with open_stack(self.images) as stack:
-            self.headers = stack.headers()
+            self.headers = stack.columns((*POSE_WORDS, "ACTIVE"))
             self.box, self.pixel_size = stack.lines, stack.pixel_size
         self.active = self.headers["ACTIVE"] >= 0
 
-    def add(self, name: str, source: str, context: Context, symmetry: str = "C1", origin: int | None = None) -> None:
+    def add(
+        self, name: str, source: str, context: Context, symmetry: str = "C1", origin: int | None = None,
+        told: bool = False,
+    ) -> None:  # fmt: skip
         """Score all images against the 3Ds of a run: images with poses and memberships, or a stack of volumes.
 
         Parameters
@@ -134,6 +141,8 @@ class Pool:
             Point group that the run was made with.
         origin : int, optional
             Index of the run whose poses these are: the two are no witnesses of each other.
+        told : bool
+            See `Columns`.
 
         Raises
         ------
@@ -151,7 +160,7 @@ class Pool:
                     f"{stack.path}: {stack.n_images} images, but {self.images} has {len(self.headers)}; runs of one set of "
                     "images are needed"
                 )
-            known = None if given else Poses.from_headers(stack.headers())
+            known = None if given else Poses.from_headers(stack.columns(POSE_WORDS))
         poses = Poses.from_headers(self.headers)
         for words in (poses.ref3d, poses.ref3d2, poses.ref3d_old):
             words[:] = 0
@@ -160,7 +169,7 @@ class Pool:
             for word in ("alpha", "beta", "gamma", "shift", "ref3d"):
                 getattr(poses, word)[mine] = getattr(known, word)[mine]
         if context.comm.rank == 0:
-            replace_headers(self.images, poses.into_headers(self.headers.copy()), posed, overwrite=True)
+            replace_poses(self.images, poses, posed, overwrite=True)
         context.comm.barrier()
         if given:
             volumes = anchors = source
@@ -170,7 +179,8 @@ class Pool:
         keep = self.active
         scores = Scores(found.score[keep], found.first[keep], found.second[keep])
         of = len(self.runs) if origin is None else origin
-        self.runs.append(Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry))
+        made = Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry, told)
+        self.runs.append(made)
 
     def _made(self, posed: str, volumes: str, anchors: str, symmetry: str, context: Context, halves: str | None = None) -> None:
         """3Ds of images with poses, and those that leave out a fold."""
@@ -219,9 +229,10 @@ class Pool:
     def decide(self, count: int | None) -> Decision:
         """Those of all runs that are kept: at most `count`, or as many as are needed."""
         joined, matrix = self.scores(), np.concatenate([c.matrix for c in self.runs], 1)
+        told = np.repeat([c.told for c in self.runs], [c.matrix.shape[1] for c in self.runs])
         if count is None:
-            return decide_number(joined, matrix, self.run_of(), MOST, self.group_of)
-        return decide(joined, matrix, self.run_of(), count, self.group_of)
+            return decide_number(joined, matrix, self.run_of(), MOST, self.group_of, told)
+        return decide(joined, matrix, self.run_of(), count, self.group_of, told)
 
     def group_of(self, column: int) -> NDArray[np.float64] | None:
         """Rotations (g, 3, 3) that leave the 3D of a column as it is, in its own frame; None: none are known."""
@@ -269,7 +280,7 @@ class Pool:
     def write_images(self, poses: Poses, out: str, context: Context) -> None:
         """The images with poses and memberships, such as those of `poses`."""
         if context.comm.rank == 0:
-            replace_headers(self.images, poses.into_headers(self.headers.copy()), out, overwrite=True)
+            replace_poses(self.images, poses, out, overwrite=True)
         context.comm.barrier()
 
     def write_volumes(self, decision: Decision, symmetry: Symmetry, out: str, context: Context) -> None:

@@ -12,12 +12,14 @@ from imagic4d_core.jobs.runfolder import Iteration
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary
 from imagic4d_core.jobs.scheme.chance import Chance, chance
 from imagic4d_core.jobs.scheme.moves import moves
+from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.jobs.scheme.plan import SHELLS, Settings, finish, finish_start, frequency_of, plan, prepared, seed_of, settings
 from imagic4d_core.jobs.scheme.recon.reconstruct import Recon
 from imagic4d_core.jobs.scheme.script import script
 from imagic4d_core.jobs.scheme.starts import Started, anneal, run_starts, take_prepared
 from imagic4d_core.jobs.scheme.summary import describe_start, summarise
 from imagic4d_core.parallel import SERIAL, Comm
+from imagic4d_core.units import doubtful_resolution
 
 __all__ = ["Refined", "refine", "script", "settings"]
 
@@ -47,8 +49,11 @@ class Refined:
                 f"half-bit at {v['half_bit']:.2f} Nyquist{res}, mean correlation {v['ccc']:.3f}"
             )
             out.append(f"    {v['why']}")
+            if v["views"]["warning"]:
+                out.append(f"    views: {v['views']['warning']}")
             if v["symmetry"] is not None:
                 out.append(f"    symmetry {v['symmetry']['group']}: {v['symmetry']['why']}")
+        out += doubtful_resolution(d["pixel_size"]) if d["volumes"] else []
         out.append("converged" if d["converged"] else "stopped at the last iteration, not converged")
         out += [d["symmetry"]["statement"]] if d["symmetry"]["statement"] else []
         return [*out, d["statement"]]
@@ -136,6 +141,7 @@ def refine(
     UsageError, InputError, MismatchError, OutputError
     """
     folder = Path(rundir)
+    warn_of_symmetry(src, symmetry, comm)
 
     def given() -> Settings:
         return settings(

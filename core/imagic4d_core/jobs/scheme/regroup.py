@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.angrec.assign import Candidates
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import scratch_folder
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import check_output
 from imagic4d_core.jobs.scheme.angrec.reconstitute import reconstitute
@@ -80,7 +81,7 @@ class _Trial:
     def __init__(self, src: str, folder: Path, settings: dict[str, Any]):
         self.src, self.folder, self.settings = src, folder, settings
         with open_stack(src) as images:
-            self.headers = images.headers()
+            self.active = images.columns(["ACTIVE"])["ACTIVE"] >= 0
         self.count = 0
 
     def __call__(self, poses: Poses, seed: int = 0) -> _State:
@@ -93,7 +94,7 @@ class _Trial:
         alive = np.unique(poses.ref3d[poses.ref3d > 0])
         numbered.ref3d[:] = np.where(poses.ref3d > 0, np.searchsorted(alive, poses.ref3d) + 1, 0)
         if comm.rank == 0:
-            replace_headers(self.src, numbered.into_headers(self.headers.copy()), start)
+            replace_poses(self.src, numbered, start)
         comm.barrier()
         names = ("symmetry", "mask_radius", "max_frequency", "weigh_ctf", "amplitude_contrast", "comm", "threads")
         work = {k: s[k] for k in names}
@@ -115,8 +116,7 @@ class _Trial:
         columns = alive[where]
         for field_name in ("score", "noisy", "matrix", "shift", "mean", "sd", "error"):
             getattr(wide, field_name)[:, columns] = getattr(table, field_name)
-        active = self.headers["ACTIVE"] >= 0
-        return _State(found, wide, np.where(active, found.ccc3d, 0.0)[active])
+        return _State(found, wide, found.ccc3d[self.active])
 
 
 def _without(state: _State, gone: int) -> Poses:
@@ -202,7 +202,7 @@ def regroup(
     with scratch_folder(dst, comm) as folder:
         trial = _Trial(src, folder, settings)
         with open_stack(src) as images:
-            poses = Poses.from_headers(images.headers())
+            poses = Poses.from_headers(images.columns(POSE_WORDS))
         state = trial(poses)
         events: list[dict[str, Any]] = []
         before, first_score = len(state.alive), state.score
@@ -232,7 +232,7 @@ def regroup(
         final.ref3d[:] = np.where(final.ref3d > 0, np.searchsorted(alive, final.ref3d) + 1, 0)
         final.ref3d2[:] = np.where(np.isin(final.ref3d2, alive), np.searchsorted(alive, final.ref3d2) + 1, 0)
         if comm.rank == 0:
-            replace_headers(src, final.into_headers(trial.headers.copy()), dst, overwrite=overwrite)
+            replace_poses(src, final, dst, overwrite=overwrite)
         comm.barrier()
     return Regrouped(os.fspath(dst), before, len(alive), first_score, state.score, events)
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from imagic4d_core.competition.deciding import Decision, without
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write_text
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs import runfolder
 from imagic4d_core.jobs.context import Context
@@ -53,7 +54,7 @@ class Task:
 
 @dataclass
 class Started:
-    """What came of the starts: the pool and what MSA told apart, those kept, their symmetry, poses, and how each round went."""
+    """What came of the starts: the pool, what MSA told apart in it, those kept, their symmetry, poses, how each round went."""
 
     apart: Apart
     decision: Decision
@@ -68,10 +69,8 @@ class Started:
 
     def write_images(self, out: str, context: Context, *, together: bool = False) -> None:
         """The images with their poses; 3Ds that were told apart as one, if `together`."""
-        if self.symmetry.group == "C1":
-            self.apart.write_images(self.decision, out, context, together=together)
-        else:
-            self.pool.write_images(self.poses, out, context)
+        on_axes = None if self.symmetry.group == "C1" else self.poses
+        self.apart.write_images(self.decision, out, context, together=together, on_axes=on_axes)
 
 
 def pool_options(s: Settings) -> PoolOptions:
@@ -110,13 +109,13 @@ def take_prepared(s: Settings, folder: Path, context: Context) -> None:
     if context.comm.rank == 0:
         out.parent.mkdir(parents=True, exist_ok=True)
         with open_stack(s.images) as images:
-            headers = images.headers()
+            headers = images.columns((*POSE_WORDS, "ACTIVE"))
             part = fulfil(images, np.arange(images.n_images), s.where) if s.where else np.ones(images.n_images, bool)
         known = Poses.from_headers(headers)
         poses = known if s.start == "header" else Poses.blank(len(headers))
         poses.shift[:] = known.shift
-        headers["ACTIVE"] = np.where(part, headers["ACTIVE"], -1)
-        replace_headers(s.images, poses.into_headers(headers), out, overwrite=True)
+        active = np.where(part, headers["ACTIVE"], -1)
+        replace_poses(s.images, poses, out, overwrite=True, words={"ACTIVE": active})
     context.comm.barrier()
 
 
@@ -161,7 +160,9 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         agreed = decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER)
         given_up = not decision.agreed and done >= (s.starts or MOST) and quiet
         if agreed or given_up or number == ROUNDS:
+            before_look = len(apart.looked)
             told = _told_apart(s, apart, decision, number, context)
+            rounds[-1]["looked_at"] = [{"images": int(o.members.sum()), "states": o.sizes} for o in apart.looked[before_look:]]
             if told is None:
                 break
             decision, names = told

@@ -11,6 +11,7 @@ from imagic4d_core import __version__
 from imagic4d_core.competition.agreement import match
 from imagic4d_core.competition.verdict import Evidence, judged, statement
 from imagic4d_core.fsc import shell_curves
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import order, rotations
 from imagic4d_core.io.atomic import atomic_write_json
@@ -20,6 +21,7 @@ from imagic4d_core.jobs.scheme.axes import Axes, Symmetry
 from imagic4d_core.jobs.scheme.chance import Chance
 from imagic4d_core.jobs.scheme.plan import Settings
 from imagic4d_core.jobs.scheme.starts import Started
+from imagic4d_core.views.words import described
 from imagic4d_core.volalign import align_volumes, apply_alignment
 
 #: Two 3Ds are laid on each other only if the images of one prefer it to the other by less than this (standard deviations).
@@ -69,7 +71,7 @@ def summarise(
         What came of the starts, of a run that had some.
     """
     with open_stack(folder / "images.hed") as images:
-        headers = images.headers()
+        headers = images.columns((*POSE_WORDS, "ACTIVE"))
     poses = Poses.from_headers(headers)
     a, b = half_names(str(folder / "halves.hed"))
     curves: list[dict[str, Any]] = []
@@ -92,6 +94,7 @@ def summarise(
                 "half_bit": float(c.crossing("half-bit")),
                 "resolution_half_bit_A": None if s.pixel_size is None else c.resolution("half-bit"),
                 "poor": bool(c.crossing("0.5") * s.box / 2 < 3),
+                "views": described(poses.matrices()[mine, 2], rotations(s.symmetry), x, y),
             })  # fmt: skip
     same = duplicates(folder, poses, [np.asarray(c["fsc"]) for c in curves])
     for row in rows:
@@ -176,7 +179,7 @@ def _evidence(
 def describe_start(s: Settings, folder: Path, started: Started | None = None) -> dict[str, Any]:
     """Write summary.json of a run that stopped after annealing, or after the pool."""
     with open_stack(folder / "images.hed") as images:
-        poses = Poses.from_headers(images.headers())
+        poses = Poses.from_headers(images.columns(POSE_WORDS))
     numbers = np.unique(poses.ref3d[poses.ref3d > 0])
     document = {
         "schema": 1, "version": __version__, "input": s.shown()["images"], "images": s.count, "box": s.box, "seed": s.seed,

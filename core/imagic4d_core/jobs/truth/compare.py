@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import MismatchError, UsageError
 from imagic4d_core.fsc import shell_curves, sphere_mask
 from imagic4d_core.geometry.euler import J_HAND
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.geometry.symmetry import rotations
 from imagic4d_core.io.stack import open_stack
@@ -355,7 +356,7 @@ def best_alignment(estimate: NDArray, goal: NDArray, start: VolumeAlignment | No
 
 def _poses(path: str | Path) -> Poses:
     with open_stack(path) as stack:
-        return Poses.from_headers(stack.headers())
+        return Poses.from_headers(stack.columns(POSE_WORDS))
 
 
 def _spread(errors: NDArray, within: tuple[int, ...] = ()) -> dict[str, float] | None:

@@ -141,5 +141,5 @@ def volumes_of_projections(
         b = min(a + BATCH, stack.n_images)
         spectra = fourier.centred_rfftn(stack.read(a, b), 2).astype(np.complex64)
         sums.insert(spectra, poses.matrices()[a:b], which[a:b], shifts=poses.shift[a:b])
-    volumes = [sums.finalise(sums.num[s], sums.den[s]) for s in range(len(keys))]
+    volumes = [sums.finalise(sums.united([s])) for s in range(len(keys))]
     return volumes, np.array([k for k, _ in keys]), np.array([f for _, f in keys])

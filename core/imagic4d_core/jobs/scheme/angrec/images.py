@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core import fourier
+from imagic4d_core.ctf.parameters import WORDS as CTF_WORDS
 from imagic4d_core.ctf.parameters import CtfParameters, stored_transfer, with_white_noise
 from imagic4d_core.errors import InputError, MismatchError
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.outside import check_one_pixel_size
 from imagic4d_core.io.stack import Stack
@@ -25,7 +27,8 @@ class Images:
 
     Attributes
     ----------
-    headers : ndarray, shape (n,), `HEADER_DTYPE`
+    headers : ndarray, shape (n,), structured
+        Their words of pose, activity, pixel size and CTF.
     poses : Poses
         What the headers say.
     matrices : ndarray, shape (n, 3, 3), float64
@@ -66,7 +69,7 @@ class Images:
         MismatchError
             The mode does not fit the anchors.
         """
-        headers = stack.headers()
+        headers = stack.columns((*POSE_WORDS, "ACTIVE", "PIXSIZE", *CTF_WORDS, "CTFDONE"))
         check_one_pixel_size(headers, stack.path)
         poses = Poses.from_headers(headers)
         active = headers["ACTIVE"] >= 0

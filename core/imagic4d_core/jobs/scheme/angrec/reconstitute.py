@@ -19,7 +19,7 @@ from imagic4d_core.errors import UsageError, check_word
 from imagic4d_core.geometry import sphere
 from imagic4d_core.geometry.euler import random_rotations
 from imagic4d_core.geometry.poses import Poses
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import check_output
 from imagic4d_core.jobs.scheme.angrec.anchors import read_anchors
@@ -28,6 +28,7 @@ from imagic4d_core.jobs.scheme.angrec.inclusion import inclusion, inclusion_warn
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary, poses_of, summarise
 from imagic4d_core.jobs.scheme.angrec.search import Search, search_images
 from imagic4d_core.jobs.scheme.angrec.weighing import check_weights, find_weights, weighted, write_weights
+from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.parallel import SERIAL, Comm, thread_count
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.rng import rng_for
@@ -80,9 +81,7 @@ def angrec(
             raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
     summary, poses, _ = reconstitute(src, anchors=anchors, comm=comm, **settings)
     if comm.rank == 0:
-        with open_stack(src) as images:
-            headers = images.headers()
-        replace_headers(src, poses.into_headers(headers), dst, overwrite=overwrite)
+        replace_poses(src, poses, dst, overwrite=overwrite)
         if weights_out is not None and summary.curve is not None:
             write_weights(weights_out, summary.curve, overwrite)
     comm.barrier()
@@ -188,6 +187,8 @@ def reconstitute(
     check_word("shift search", shift_search, ("winner", "full"))
     check_word("score", score, ("ccc", "zscore"))
     curve = check_weights(weights, amplitude_filter)
+    warn_of_symmetry(src, symmetry, comm)
+    warn_of_symmetry(anchors, symmetry, comm)
     n_threads = thread_count(threads)
     with open_stack(src) as stack:
         box = check_images(stack)

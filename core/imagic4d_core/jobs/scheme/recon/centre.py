@@ -33,7 +33,10 @@ def centre_3ds(work: Work, progress: Callable[[int, int], None] | None) -> list[
     radius = RADIUS * work.box / 2
     found: dict[int, list[float]] = {}
     for sums in volume_sums(work, progress):
-        volume = sums.acc.finalise(sums.num.sum(0), sums.den.sum(0), hamming=SMOOTH)
+        grid = sums.united(range(len(sums.counts)))
+        if grid is None:
+            continue
+        volume = sums.acc.finalise(grid, hamming=SMOOTH)
         level = np.float32(volume.mean(dtype=np.float64) + volume.std(dtype=np.float64))
         z, x, y = -centre_of_mass(volume[None], level, radius)[0]
         found[sums.number] = (work.inversion.group.mean(0) @ (x, y, z)).tolist()

@@ -1,5 +1,6 @@
 """What a reconstruction works on: images, their poses, the 3D each belongs to, and the sums it goes into."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from imagic4d_core.io.stack import Stack
 from imagic4d_core.parallel import Comm
 from imagic4d_core.recon.assignment import Assignment
 from imagic4d_core.rng import rng_for
+
+log = logging.getLogger(__name__)
 
 #: Images read at a time, and images that a thread transforms at a time: fixed, never by the number of ranks or threads.
 BLOCK, PART = 128, 32
@@ -87,6 +90,10 @@ class Work:
     ----------
     contrast : float or None
         Amplitude contrast of the CTF by which images are weighed; None: they are not.
+    memory : int
+        Bytes that the sums of this rank may take.
+    memory_given : bool
+        Whether it was asked for: then too little is an error.
     """
 
     images: Stack
@@ -97,6 +104,8 @@ class Work:
     contrast: float | None
     comm: Comm
     threads: int
+    memory: int
+    memory_given: bool = False
 
     @property
     def box(self) -> int:
@@ -122,6 +131,15 @@ def poses_for(headers: NDArray, euler: str, seed: int, path: Path) -> Poses:
     poses = Poses.from_headers(headers)
     if euler == "random":
         poses.set_matrices(random_rotations(rng_for(seed, "recon/euler"), len(poses)))
-    elif not (poses.alpha.any() or poses.beta.any() or poses.gamma.any()) and (len(poses) > 1 or not poses.any_set()):
+        return poses
+    unposed = (poses.alpha == 0) & (poses.beta == 0) & (poses.gamma == 0)
+    if unposed.all() and (len(poses) > 1 or not poses.any_set()):
         raise InputError(f"{path}: has no Euler angles in its headers (words 65 to 67); run angrec, or use --euler random")
+    if len(poses) > 1 and not (poses.beta.any() or poses.gamma.any()):
+        raise InputError(
+            f"{path}: has angles in the plane only, as after 2D classification, and no direction of view (words 66 and 67 are 0 "
+            "everywhere); run angrec, or use --euler random"
+        )
+    if unposed.any() and len(poses) > 1:
+        log.warning("%s: %d of %d images have no Euler angles, and count as seen along z", path, unposed.sum(), len(poses))
     return poses

@@ -14,19 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.ctf.parameters import WORDS as CTF_WORDS
 from imagic4d_core.ctf.parameters import CtfParameters
 from imagic4d_core.errors import MismatchError, UsageError, check_word
 from imagic4d_core.geometry import symmetry as sym
+from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.io.outside import check_one_pixel_size
-from imagic4d_core.io.replacing import replace_headers
+from imagic4d_core.io.replacing import replace_poses
 from imagic4d_core.io.stack import StackWriter, create_stack, open_stack
 from imagic4d_core.io.writer import check_output, half_names
+from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.jobs.scheme.recon.centre import centre_3ds
 from imagic4d_core.jobs.scheme.recon.errors import ImageFiles, write_reprojections
 from imagic4d_core.jobs.scheme.recon.input import Inversion, Sets, Work, poses_for
-from imagic4d_core.jobs.scheme.recon.sums import volume_sums
+from imagic4d_core.jobs.scheme.recon.sums import room_for, volume_sums
 from imagic4d_core.jobs.scheme.recon.volumes import Finish, VolumeFiles, finish_volumes
-from imagic4d_core.parallel import SERIAL, Comm, thread_count, warm_first
+from imagic4d_core.parallel import SERIAL, Comm, memory_share, thread_count, warm_first
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.assignment import assign, by_state
 from imagic4d_core.recon.fourier import shells_of
@@ -117,6 +120,7 @@ def recon(
     folds: int = 0,
     leave_out: str | None = None,
     images_out: str | None = None,
+    memory: float | None = None,
     seed: int = 0,
     overwrite: bool = False,
     comm: Comm = SERIAL,
@@ -170,6 +174,8 @@ def recon(
         K x F volumes, each made without one fold, 3D by 3D.
     images_out : path, optional
         Copy of the input (densities linked) whose headers hold the memberships, Euler angles, half sets and folds used.
+    memory : float, optional
+        GiB that this process may use for the sums (default: `parallel.memory_share`); with less, images are read more often.
     seed : int
         For random assignments and angles, and the folds.
 
@@ -181,6 +187,7 @@ def recon(
     if centre_3d and (method == "exact-filter" or membership == "multiple-random"):
         raise UsageError("--centre-3d needs --method fourier and images that are in one 3D each")
     group = sym.rotations(symmetry)
+    warn_of_symmetry(src, symmetry, comm)
     sets = Sets(folds, int(seed) & 0x7FFFFFFF, halves is not None or wiener)
     if comm.size > 1:
         warm_first(comm, warmup)
@@ -190,12 +197,16 @@ def recon(
             raise MismatchError(f"{images.path}: images of {box} x {images.pixels} pixels; square ones are needed (cut)")
         if images_out is not None and images.index is not None:
             raise UsageError(f"{src}: headers of some locations cannot be written apart; copy them to a file first")
-        headers = images.headers()
+        headers = images.columns((*POSE_WORDS, "ACTIVE", "PIXSIZE", "CLASSNO", *(CTF_WORDS if weigh_ctf else ())))
         check_one_pixel_size(headers, images.path)
         poses = poses_for(headers, euler, seed, images.path)
         before = poses.ref3d.copy()
+        if weigh_ctf:
+            CtfParameters.from_headers(headers, images.path)  # what is missing is said before anything is written
         given = by_state(before, headers["CLASSNO"]) if membership == "states" else before
-        found = assign(membership, given, headers["ACTIVE"] >= 0, volumes, min_images, seed, images.path)
+        active = headers["ACTIVE"] >= 0
+        del headers
+        found = assign(membership, given, active, volumes, min_images, seed, images.path)
         poses.ref3d = found.membership(len(poses))
         poses.ref3d_old = np.where(poses.ref3d != before, before, poses.ref3d_old).astype(np.int32)
         if membership == "header" and found.renumbered:
@@ -218,9 +229,10 @@ def recon(
         diameter = exact_filter.diameter(object_size, box) if method == "exact-filter" else None
         inversion = Inversion(group, shells_of(max_frequency, box, images.pixel_size), diameter)
         contrast = amplitude_contrast if weigh_ctf else None
-        work = Work(images, poses, found, sets, inversion, contrast, comm, thread_count(threads))
+        room = memory_share() if memory is None else int(memory * 2**30)
+        work = Work(images, poses, found, sets, inversion, contrast, comm, thread_count(threads), room, memory is not None)
+        room_for(work, leave_out is not None)
         if weigh_ctf:
-            CtfParameters.from_headers(headers, images.path)  # what is missing is said before anything is written
             work.transfer(0, 1)
 
         def create(path: str | Path, count: int, sections: int) -> StackWriter:
@@ -244,10 +256,12 @@ def recon(
             summary.centres = centre_3ds(work, progress)
         curves: dict[int, list[float]] = {}
         made: dict[int, NDArray[np.float32]] = {}
-        for sums in volume_sums(work, progress):
-            volume, curves[sums.number] = finish_volumes(work, sums, finish, volume_files)
-            if image_files.wanted:
-                made[sums.number] = volume
+        for sums in volume_sums(work, progress, leave_out is not None):
+            done = finish_volumes(work, sums, finish, volume_files)
+            if done is not None:
+                volume, curves[sums.number] = done
+                if image_files.wanted:
+                    made[sums.number] = volume
         for part in comm.allgather(curves):
             curves |= part
         if sets.count > 1:
@@ -257,7 +271,7 @@ def recon(
     if images_out is not None:
         if comm.rank == 0:
             poses.nimg3d[:] = np.append(0, sizes)[poses.ref3d]
-            replace_headers(src, poses.into_headers(headers), images_out, overwrite=overwrite)
+            replace_poses(src, poses, images_out, overwrite=overwrite)
         comm.barrier()
     return summary
 

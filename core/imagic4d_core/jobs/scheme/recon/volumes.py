@@ -11,9 +11,8 @@ from imagic4d_core.io.header import add_history, blank_headers
 from imagic4d_core.io.stack import StackWriter
 from imagic4d_core.jobs.scheme.recon.input import Work
 from imagic4d_core.jobs.scheme.recon.sums import VolumeSums
-from imagic4d_core.parallel import map_blocks
 from imagic4d_core.recon import exact_filter
-from imagic4d_core.recon.fourier import half_set_fsc, ssnr_from_fsc
+from imagic4d_core.recon.fourier import ssnr_from_fsc, volumes_fsc
 from imagic4d_core.recon.members import history_line, least_marks
 
 
@@ -36,7 +35,9 @@ class VolumeFiles:
     left: StackWriter | None = None
 
 
-def finish_volumes(work: Work, sums: VolumeSums, finish: Finish, files: VolumeFiles) -> tuple[NDArray[np.float32], list[float]]:
+def finish_volumes(
+    work: Work, sums: VolumeSums, finish: Finish, files: VolumeFiles
+) -> tuple[NDArray[np.float32], list[float]] | None:
     """Make and write the volumes of one 3D.
 
     Returns
@@ -45,37 +46,58 @@ def finish_volumes(work: Work, sums: VolumeSums, finish: Finish, files: VolumeFi
         Of all images.
     fsc : list of float
         Unmasked FSC of the half sets by Fourier pixel; empty without half sets.
+    None, on ranks that do not finish this 3D.
     """
-    acc, num, den = sums.acc, sums.num, sums.den
+    acc, sets = sums.acc, len(sums.counts)
     diameter = work.inversion.diameter
     factor = None if diameter is None else exact_filter.back_projection_factor(acc, diameter)
-    twice = None if factor is None else 2 * factor
-    shape: dict[str, Any] = {"mask_radius": finish.mask_radius, "mask_edge": finish.mask_edge}
-    curve, ssnr = [], None
-    halves = [(num[q::2].sum(0), den[q::2].sum(0)) for q in (0, 1)] if len(num) > 1 else []
-    if halves:
-        curve = [float(c) for c in half_set_fsc(acc, *halves, factor=twice)]
-        if finish.wiener:
-            ssnr = ssnr_from_fsc(half_set_fsc(acc, *halves, **shape) if finish.mask_radius else curve)
-    total = num.sum(0), den.sum(0)
-    shape["hamming"] = finish.hamming
-    volume = acc.finalise(*total, ssnr=ssnr, factor=factor, **shape)
-    image = work.found.image[work.found.ref3d == sums.number + 1]
-    part = work.sets.of(work.poses.select(image))
-    _write(work, sums, files.whole, volume, int(work.found.sizes()[sums.number]), image)
-    for q, writer in enumerate(files.halves):
-        # no Wiener term: each half must not know of the other
-        half = acc.finalise(*halves[q], factor=twice, **shape)
-        _write(work, sums, writer, half, int(sums.counts[q::2].sum()), image[part % 2 == q])
+    shape: dict[str, Any] = {"mask_radius": finish.mask_radius, "mask_edge": finish.mask_edge, "hamming": finish.hamming}
+    curve, ssnr = np.zeros(0), None
+    if sets > 1:
+        made = [_half(work, sums, q, finish, shape, files) for q in (0, 1)]
+        if made[0] is not None and made[1] is not None:
+            curve, *masked = (volumes_fsc(a, b, acc.grid.r_max) for a, b in zip(*made, strict=True))
+            if finish.wiener:
+                ssnr = ssnr_from_fsc(masked[0] if masked else curve)
+    image, part = _members(work, sums)
+    volume = None
+    if (grid := sums.united(range(sets))) is not None:
+        volume = acc.finalise(grid, ssnr=ssnr, factor=factor, **shape)
+        _write(work, sums, files.whole, volume, int(work.found.sizes()[sums.number]), image)
     if files.left is not None:
+        for q in range(sets):
+            grid = None  # its memory is for the next
+            if (grid := sums.united([k for k in range(sets) if k != q])) is not None:
+                left = acc.finalise(grid, ssnr=ssnr, **shape)
+                _write(work, sums, files.left, left, int(sums.counts.sum() - sums.counts[q]), image[part != q], fold=q + 1)
+    return None if volume is None else (volume, [float(c) for c in curve])
 
-        def without(q: int) -> NDArray[np.float32]:
-            return acc.finalise(total[0] - num[q], total[1] - den[q], ssnr=ssnr, **shape)
 
-        for q, volume_without in enumerate(map_blocks(without, range(len(num)), work.threads)):
-            count = int(sums.counts.sum() - sums.counts[q])
-            _write(work, sums, files.left, volume_without, count, image[part != q], fold=q + 1)
-    return volume, curve
+def _half(
+    work: Work, sums: VolumeSums, q: int, finish: Finish, shape: dict[str, Any], files: VolumeFiles
+) -> list[NDArray[np.float32]] | None:
+    """Write the volume of a half set (odd sets: 0, even ones: 1); its volumes for the FSC, unmasked and, if needed, masked."""
+    acc, diameter = sums.acc, work.inversion.diameter
+    grid = sums.united(range(q, len(sums.counts), 2))
+    if grid is None:
+        return None
+    twice = None if diameter is None else 2 * exact_filter.back_projection_factor(acc, diameter)
+    small = acc.grid.small
+    made = [acc.finalise(grid, factor=twice, out_box=small)]
+    if finish.wiener and finish.mask_radius:
+        made.append(acc.finalise(grid, out_box=small, mask_radius=finish.mask_radius, mask_edge=finish.mask_edge))
+    if files.halves:
+        # no Wiener term: each half must not know of the other
+        half = acc.finalise(grid, factor=twice, **shape)
+        image, part = _members(work, sums)
+        _write(work, sums, files.halves[q], half, int(sums.counts[q::2].sum()), image[part % 2 == q])
+    return made
+
+
+def _members(work: Work, sums: VolumeSums) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The images of a 3D, and the set that each is in."""
+    image = work.found.image[work.found.ref3d == sums.number + 1]
+    return image, work.sets.of(work.poses.select(image))
 
 
 def _write(
@@ -90,6 +112,6 @@ def _write(
     words.folds[:], words.foldseed[:] = (sets.folds, sets.seed) if sets.folds else (0, 0)
     writer.write_volumes(place, volume[None])
     head = blank_headers(box, box, box, box, pixel_size=work.images.pixel_size)
-    if len(marks := least_marks(sums.marks[image])):
+    if len(marks := least_marks(sums.marks[image].astype(np.uint32))):
         add_history(head, history_line(marks))
     writer.set_headers(place * box, words.into_headers(head))
