@@ -193,7 +193,8 @@ def compared_anew(
     """The same choice; of some columns it is looked anew which runs have them, as other poses count as the same now."""
     again, best = _found_again(scores.whole, poses, run, decision.columns, decision.membership, groups)
     kept = [
-        replace(k, again=a, best=b[0], nearest=b[1]) if k.column in columns else k for k, a, b in zip(decision.kept, again, best, strict=True)
+        replace(k, again=a, best=b[0], nearest=b[1]) if k.column in columns else k
+        for k, a, b in zip(decision.kept, again, best, strict=True)
     ]
     return replace(decision, kept=kept)
 
