@@ -103,7 +103,7 @@ common = stack(overwrite, dry_run, json, record, threads, mpi, verbose, quiet, d
 
 # selection and sizes
 loc = option("--loc", type=types.LOCATIONS, metavar="LIST", help="Locations to use, such as 3-5,9,20- (from 1).")
-pixel_size = option("--pixel-size", type=types.Real(0, min_open=True), metavar="A", help="Pixel size in ångström.")
+pixel_size = option("--pixel-size", type=types.PIXEL_SIZE, metavar="A", help="Pixel size in ångström.")
 size = option("--size", type=types.SIZES, default="64", metavar="L[,P[,Z]]", help="Box: lines, pixels, sections, or all alike.")
 number = option("--number", type=types.Count(1), metavar="N", help="How many to make.")
 volumes = option("--volumes", type=types.CountOrAuto(False), metavar="K", help="Number of 3Ds.")

@@ -87,7 +87,7 @@ class Run:
 
         path = ctx.meta.get(config.META)
         if path and os.path.dirname(os.path.abspath(path)) != os.getcwd() and self.rank == 0:
-            logs.log.warning("%s says overwrite = true: outputs that exist are replaced (--no-overwrite keeps them)", path)
+            logs.log.warning("%s says overwrite = true: outputs that exist are replaced", path)
 
     @property
     def comm(self) -> "Comm":

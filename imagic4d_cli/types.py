@@ -131,6 +131,10 @@ class Symmetry(click.ParamType):
         return [CompletionItem(s) for s in self.known if s.startswith(incomplete.upper())]
 
 
+#: Largest size of a number of an option; header words and densities have 32 bits.
+_LARGEST = 1e30
+
+
 class Real(click.FloatRange):
     """A finite number, within limits where there are any; click's own takes ``nan`` and ``inf`` for numbers in any range."""
 
@@ -235,9 +239,20 @@ class Numbers(click.ParamType):
             found = tuple(float(p) for p in re.split(r"[,;]", value))
         except ValueError:
             found = ()
-        if not found or not all(abs(x) < float("inf") for x in found):
+        if not found or not all(abs(x) <= _LARGEST for x in found):
             self.fail(f"{value!r} is not a list of numbers such as 1.5,-2", param, ctx)
         return found
+
+
+class Points(click.ParamType):
+    """Points of a path, ``-1,0;0,1``: numbers with commas between, and points with semicolons."""
+
+    name = "points"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[tuple[float, ...], ...]:
+        if not isinstance(value, str):
+            return tuple(tuple(float(x) for x in p) for p in value)
+        return tuple(NUMBERS.convert(p, param, ctx) for p in value.split(";"))
 
 
 class CountOrAuto(click.ParamType):
@@ -292,5 +307,7 @@ SYMMETRY = Symmetry()
 SYMMETRY_OR_AUTO = Symmetry(auto=True)
 SIZES = Sizes()
 NUMBERS = Numbers()
+PIXEL_SIZE = Real(0, 1e6, min_open=True)
+POINTS = Points()
 FILL = Fill()
 COUNT_OR_AUTO = CountOrAuto()

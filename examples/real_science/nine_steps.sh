@@ -19,7 +19,7 @@ IM4D=${IM4D:-im4d}          # what starts a command that can use MPI
 SHIFT=${SHIFT:-0.3}         # largest shift, of half the box
 REACH=${REACH:-0.45}        # largest shift in 3D: the averages, and so the 3D, need not lie in the centre
 CTF=${CTF:-yes}             # no: the CTF of the images is not known
-STARTS=${STARTS:-4}         # step 5 from so many random starts; the one whose 3D its averages fit best goes on
+STARTS=${STARTS:-auto}      # random starts of step 5; auto: two, and more as long as they do not agree
 START=${START:-1}           # 3Ds in step 5: one consensus, or K where averages are pure enough to tell the 3Ds apart
 FINAL=${FINAL:-deal}        # step 8 starts from the poses found and memberships dealt at random; header: from those found
 NUMBER=${NUMBER:-5000}      # simulated images, their size and their signal-to-noise ratio
@@ -64,27 +64,17 @@ if ! done_ 4_classes; then
         --seed "$SEED" "${resume[@]}"
 fi
 
-# 5. the 4D scheme on the class averages, from random angles, several times: a start may end in a wrong 3D, which its averages
-# fit less well (score in summary.json: mean correlation with 3Ds made without them)
-for ((n = 1; n <= STARTS; n++)); do
-    if done_ "5_start$n"; then continue; fi
+# 5. the 4D scheme on the class averages, from random angles: several starts, whose 3Ds compete, and a verdict for each 3D
+if ! done_ 5_averages; then
     resume=()
-    if [ -e "$DIR/start$n/run.json" ]; then resume=(--resume); fi
-    step "5_start$n" $IM4D refine "$DIR/classes/averages.hed" "$DIR/start$n" --volumes "$START" --max-shift "$REACH" \
-        --seed $((100 * SEED + n)) "${resume[@]}"
-done
-BEST=$(python3 -c 'import json, sys
-print(max(sys.argv[1:], key=lambda d: json.load(open(d + "/summary.json"))["null"]["score"]))' $(printf "$DIR/start%d " $(seq "$STARTS")))
-echo "best start: $BEST; beside it the others: poses of the averages alike within a few degrees say that the 3D does not hang on chance"
-for ((n = 1; n <= STARTS; n++)); do
-    if [ "$DIR/start$n" != "$BEST" ]; then
-        step "5_agree$n" im4d compare "$BEST/images.hed" "$DIR/start$n/images.hed"
-    fi
-done
+    if [ -e "$DIR/consensus/run.json" ]; then resume=(--resume); fi
+    step 5_averages $IM4D refine "$DIR/classes/averages.hed" "$DIR/consensus" --volumes "$START" --starts "$STARTS" \
+        --max-shift "$REACH" --seed "$SEED" "${resume[@]}"
+fi
 
 # 6. Euler angles and 3D membership from the averages to their members (CLASS_SUM_ANGREC), as poses of the images that were not
 # moved yet
-step 6_takeover im4d header takeover "$ORIGINALS" "$BEST/images.hed" "$DIR/members.hed" --from class-sums \
+step 6_takeover im4d header takeover "$ORIGINALS" "$DIR/consensus/images.hed" "$DIR/members.hed" --from class-sums \
     --moves-from "$DIR/classes/images.hed" --overwrite
 
 # 7. every image aligned to the re-projection in its own direction, and what that says about the pose of the image as it was
@@ -115,4 +105,4 @@ if [ -e "$DIR/known.hed" ]; then
         --truth-volumes "$DIR/truth.blobs.json"
 fi
 step 9c_picture im4d show "$DIR/final/volumes.hed" --output "$DIR/volumes.png" --overwrite
-echo "report: $DIR/final/report.html; class averages: $DIR/classes/report.html; 3Ds: $DIR/final/volumes.hed"
+echo "reports: $DIR/final/report.html; class averages: $DIR/classes/report.html, $DIR/consensus/report.html; 3Ds: $DIR/final/volumes.hed"

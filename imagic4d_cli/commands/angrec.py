@@ -3,7 +3,6 @@
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from imagic4d_cli import options as opt
 from imagic4d_cli import types
@@ -48,23 +47,24 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
 
     Every image is compared with the anchors at all directions of the asymmetric triangle (--increment apart, default 5 degrees)
     and all in-plane angles, up to --max-frequency (default 0.4 of Nyquist); then the best pose of each 3D is refined locally.
-    Anchors are projections with Euler angles and REF3D in their headers (im4d forward), or volumes, whose every central section
-    is then an anchor. single: one anchor set; own: that of the image's REF3D; each-to-best: all compete, and the image takes
-    over the 3D of the best. Volumes that left out a fold (recon --leave-out) are compared only with the images of that fold.
-    --weighting auto weighs frequencies by how well images and anchors agree there; images by their spectra; or a CSV file.
-    With --weigh-ctf anchors are seen through the CTF of words 25 to 27, 101 and 102 (word 93: what was corrected already).
-    new: no anchors, but common lines with each other, from many starts (beyond 64 images, with those). add: common lines with
-    --anchors, images with angles. Both want centred averages of one 3D and use --increment, --symmetry, --mask-radius,
-    --max-frequency and --amplitude-filter (here 0.5); OUT is new; they tell what random phases reach. Either hand may come out.
+    Anchors are projections with Euler angles and REF3D in their headers (im4d forward), or volumes: then all central sections.
+    single: one anchor set; own: that of the image's REF3D; each-to-best: all compete, and the image takes over the 3D of the
+    best. Volumes that left out a fold (recon --leave-out) compete for its images only; use them where 3Ds are made of these
+    images: in any other an image finds its own noise, and a warning says so. --weighting auto weighs frequencies by how well
+    images and anchors agree there; images by their spectra; or a CSV file. With --weigh-ctf anchors are seen through the CTF
+    of words 25 to 27, 101 and 102 (word 93: what was corrected already). new: no anchors, but common lines with each other,
+    from many starts (beyond 64 images, with those). add: common lines with --anchors, images with angles. Both want centred
+    averages of one 3D and use --increment, --symmetry, --mask-radius, --max-frequency and --amplitude-filter (here 0.5); OUT
+    is new; they tell what random phases reach. Either hand may come out.
 
-    Densities are not touched. Header words written: 65 to 67 Euler angles, 51 REF3D, 57 REF3DOLD, 50 CCC3D, 105 ERRAR
-    (1 - CCC3D), 80 and 81 shift still to be applied, 82 confidence, 83 margin to the second-best 3D (84), 85 error of the
-    pose in degrees, 88 z-score; by new and add 109 old location.
+    Densities are not touched. Words written: 65 to 67 Euler angles, 51 REF3D, 57 REF3DOLD, 50 CCC3D, 105 ERRAR (1 - CCC3D), 80
+    and 81 shift still to be applied, 82 confidence, 83 margin to the second-best 3D (84), 85 error of the pose, 88 z-score; by
+    new and add 109 old location.
 
     \b
     Examples:
-      im4d angrec averages.hed posed.hed --anchors anchors.hed --mode each-to-best --max-shift 6
-      im4d angrec images.hed --anchors volumes.mrc --mode own --increment 3 --refine-frequency 8A
+      im4d recon images.hed v.hed --folds 4 --leave-out loo.hed --images-out i1.hed
+      im4d angrec i1.hed i2.hed --anchors loo.hed --mode each-to-best --max-shift 6
       mpiexec -n 4 im4d angrec images.hed out.hed --anchors loo.hed --symmetry D7
 
     See also: forward, recon, refine.
@@ -73,8 +73,8 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
 
     kwargs = run.job_kwargs() | {"increment": increment or 5.0}
     if settings["mode"] in common_lines.MODES:
-        given = click.get_current_context().get_parameter_source("amplitude_filter") != ParameterSource.DEFAULT
-        names = [*common_lines.OPTIONS, *(["amplitude_filter"] if given else [])]
-        run.report(common_lines.startup(src, dst, **{name: settings[name] for name in names}, **kwargs))
-        return
-    run.report(reconstitute.angrec(src, dst, **settings, **kwargs))
+        given = click.get_current_context().get_parameter_source("amplitude_filter") != click.core.ParameterSource.DEFAULT
+        chosen = {name: settings[name] for name in (*common_lines.OPTIONS, *(["amplitude_filter"] if given else []))}
+        run.report(common_lines.startup(src, dst, **chosen, **kwargs))
+    else:
+        run.report(reconstitute.angrec(src, dst, **settings, **kwargs))

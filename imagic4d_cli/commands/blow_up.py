@@ -17,7 +17,7 @@ _POSITIVE = types.Real(0, min_open=True)
 @opt.loc
 @opt.option("--factor", type=_POSITIVE, metavar="F", help="Magnification; below 1 makes {images} smaller.")
 @opt.box
-@opt.option("--pixel-size-out", type=_POSITIVE, metavar="A", help="Pixel size wanted, in ångström.")
+@opt.option("--pixel-size-out", type=types.PIXEL_SIZE, metavar="A", help="Pixel size wanted, in ångström.")
 @opt.pixel_size
 @opt.option("--method", type=_METHOD, default="fourier", help="Fourier crop and pad, interpolation, or binning (coarse).")
 @opt.fill
@@ -29,9 +29,10 @@ def cli(
 ) -> None:  # fmt: skip
     """Magnify or reduce {images}: other pixel size, other box.
 
-    Give one of --factor, --box and --pixel-size-out. The box becomes the nearest whole number of pixels; the centre stays at
-    index N // 2, densities keep their size. Methods: "fourier" cuts or pads the spectrum, exact for what is band-limited, with
-    the magnification that the new longest side gives; "spline", "bilinear" and "nearest" interpolate, for magnification (they
+    Give one of --factor, --box and --pixel-size-out, or the last two together for {images} of one pixel size and one box. The
+    box becomes the nearest whole number of pixels; the centre stays at index N // 2, densities keep their size. Methods:
+    "fourier" cuts or pads the spectrum, exact for what is band-limited, with the magnification that the new longest side gives,
+    or the pixel size that is asked for (it pads first); "spline", "bilinear" and "nearest" interpolate, for magnification (they
     do not low-pass); "coarse" takes the mean of 2, 3, ... pixels around every second, third, ... one.
 
     Header words written: 123 (pixel size), and all distances in pixels (53, 80, 81, 111 to 113, 117, 118), which follow it. The
@@ -47,6 +48,7 @@ def cli(
     [volumes] Examples:
       im4d threed-blowup map.mrc coarse.hed --pixel-size-out 6
       im4d threed-blowup volumes.hed larger.hed --box 96
+      im4d threed-blowup emd_1.map one.hed --pixel-size-out 8 --box 48
 
     [images] See also: threed-blowup, cut.
 

@@ -21,6 +21,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.ctf_weights
 @opt.option("--states", type=types.Count(0, 24), default=6, metavar="N", help="Tell up to N states apart; 0: do not try.")
 @opt.option("--as-membership", is_flag=True, help="The states are the 3D memberships (word 51) from now on.")
+@opt.option("--asymmetric", is_flag=True, help="Go on also where the mean 3D is symmetric.")
 @opt.option("--images-out", type=types.TARGET, metavar="FILE", help="Write coordinates here in place of into IMAGES.")
 @opt.seed
 @opt.common
@@ -33,7 +34,8 @@ def cli(run: Run, src: str, root: str, images_out: str | None, **settings: Any) 
     3D for all (refine --volumes 1), or from any 3D of a run (--ref3d); poses that are wrong give false eigenvolumes.
     Coordinates are in units of the noise. Eigenvolumes count that vary more than those of imitated images, all of
     the mean 3D with the same views, CTF and noise. --mask (0 to 1) says where images may differ, --mask-radius where the object
-    is (0.75). With --weigh-ctf the CTF of words 25 to 27, 101 and 102 counts.
+    is (0.75). With --weigh-ctf the CTF of words 25 to 27, 101 and 102 counts. A mean 3D with a point group is refused: an image
+    of it shows several units at once, and which of the poses that look the same it has is chance.
 
     Written are ROOT.hed (eigenvolumes: what is added to the mean for a coordinate of 1), ROOT_mean.hed (mean 3D, scale, mask),
     ROOT.json, ROOT.lis and ROOT.plt, as by msa run; and the headers of IMAGES, or of --images-out: coordinates in words 131

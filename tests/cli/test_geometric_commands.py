@@ -284,12 +284,26 @@ def test_blow_up_to_a_pixel_size_and_to_a_box(im4d, volumes, images, tmp_path):
     assert np.allclose(h["PIXSIZE"], 2.5 * 12 / 16)
     done = im4d("blow-up", images, tmp_path / "d", "--pixel-size", "3", "--pixel-size-out", "2", "--json").json
     assert done["values"] == {"factor": 1.5, "pixel size": 2.0} and np.allclose(read_stack(tmp_path / "d")[1]["PIXSIZE"], 2.0)
-    done = im4d("blow-up", images, tmp_path / "e", "--pixel-size-out", "3.2", "--json").json
-    assert done["values"]["pixel size"] == 2.5 * 12 / 9 and "was asked for" in done["notes"][0]
+    done = im4d("blow-up", images, tmp_path / "e", "--pixel-size-out", "3.2", "--box", "10", "--json").json
+    assert done["values"]["pixel size"] == 3.2 and not done["notes"] and (done["lines"], done["pixels"]) == (10, 10)
+    done = im4d("blow-up", images, tmp_path / "g", "--pixel-size-out", "5.02", "--method", "coarse", "--json").json
+    assert done["values"]["pixel size"] == 5.0 and "was asked for" in done["notes"][0]
     plain = write_pair(tmp_path / "plain", pattern(2, 1, 8, 8), floats={123: 0.0})
     im4d("blow-up", plain, tmp_path / "f.mrcs", "--pixel-size", "3", "--factor", "2")
     with open_stack(tmp_path / "f.mrcs") as stack:
         assert stack.pixel_size == 1.5
+
+
+def test_maps_of_other_sampling_come_to_one(im4d, tmp_path):
+    for name, side, size in (("a", 30, 2.3), ("b", 17, 4.1)):
+        write_stack(tmp_path / f"{name}.mrc", pattern(1, side, side, side), pixel_size=size)
+        done = im4d("threed-blowup", tmp_path / f"{name}.mrc", tmp_path / f"{name}8.mrc", "--pixel-size-out", 8, "--box", 12)
+        assert "was asked for" not in done.stdout
+    im4d("threed-append", tmp_path / "a8.mrc", tmp_path / "b8.mrc", tmp_path / "all.mrc")
+    with open_stack(tmp_path / "all.mrc") as stack:
+        assert stack.shape == (2, 12, 12, 12) and abs(stack.pixel_size - 8) < 1e-3
+    said = im4d("threed-append", tmp_path / "a.mrc", tmp_path / "all.mrc", code=4).stderr
+    assert "blow-up with --pixel-size-out and --box" in said
 
 
 def test_blow_up_refuses(im4d, images, tmp_path):

@@ -1,10 +1,13 @@
 """im4d msa projections, msa volumes and msa classify --as-membership as they are called."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from imagic4d_core.geometry.symmetry import rotations
+from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import open_stack, read_stack
 
 
@@ -35,6 +38,12 @@ def place(material, tmp_path, monkeypatch):
         (tmp_path / name).write_bytes((material / name).read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def write_headers(path, headers):
+    replace_headers(path, headers, "new.hed", overwrite=True)
+    for end in ("hed", "img"):
+        Path(f"new.{end}").replace(Path(path).with_suffix(f".{end}"))
 
 
 RUN = ("msa", "projections", "images.hed", "root", "--seed", 1, "--band", "0.4", "--max-frequency", "0.4", "--threads", 1)
@@ -72,8 +81,58 @@ def test_3ds_along_an_eigenvolume(im4d, place):
     mean, _ = read_stack("root_mean.hed")
     eigen, _ = read_stack("root.hed")
     assert np.array_equal(ends[1], mean[0])
-    np.testing.assert_allclose(ends[2] - ends[0], 2 * along["coordinates"][2] * np.squeeze(eigen), atol=1e-5 * np.abs(ends).max())
+    step = 2 * along["coordinates"][2][0]
+    np.testing.assert_allclose(ends[2] - ends[0], step * np.squeeze(eigen), atol=1e-5 * np.abs(ends).max())
     im4d("msa", "volumes", "root", "more.hed", "--component", 9, code=2)
+    assert (place / "ends.hed").exists() and not (place / "more.hed").exists()
+
+
+def test_3ds_of_the_images_near_each_place(im4d, place):
+    """The ends along the one eigenvolume are the two states; made of images they are, too."""
+    im4d(*RUN, "--images-out", "states.hed")
+    with open_stack("states.hed") as stack:
+        h = stack.headers()
+    z = h["COOSMSA"][:, 0].astype(float)
+    ends = sorted([z[h["REF3D"] == k].mean() / z.std() for k in (1, 2)])
+    along = f"--along={ends[0]:.3f},{ends[1]:.3f}"
+    pictures = ("--strip", "strip.png", "--film", "film.png")
+    done = im4d("msa", "volumes", "root", "ends.hed", along, "--number", 3, "--images", "states.hed", *pictures, "--json").json
+    assert len(done["images"]) == 3 and done["images"][0] > 30 and done["pictures"] == ["strip.png", "film.png"]
+    assert done["at"][1][0] == pytest.approx(np.mean(ends), abs=0.01)
+    made, _ = read_stack("ends.hed")
+    eigen, _ = read_stack("root.hed")
+    inside = np.linalg.norm(np.indices((32, 32, 32)) - 16, axis=0) < 11
+    assert np.corrcoef((made[2] - made[0])[inside], np.squeeze(eigen)[inside])[0, 1] > 0.7
+    film = (place / "film.png").read_bytes()
+    assert film.startswith(b"\x89PNG") and film.count(b"fcTL") == 4 and b"acTL" in film
+    assert "no image lies near" in im4d(
+        "msa", "volumes", "root", "far.hed", "--along=50", "--images", "states.hed", code=3
+    ).stderr  # fmt: skip
+    assert not (place / "far.hed").exists()
+
+
+def test_3ds_along_a_path(im4d, place):
+    im4d(*RUN, "--eigenvolumes", 2, "--images-out", "states.hed")
+    done = im4d("msa", "volumes", "root", "round.hed", "--path=-1,0;0,1;1,0", "--number", 5, "--json").json
+    assert done["components"] == [1, 2]
+    np.testing.assert_allclose(done["at"], [[-1, 0], [-0.5, 0.5], [0, 1], [0.5, 0.5], [1, 0]], atol=1e-9)
+    assert "one coordinate for each" in im4d("msa", "volumes", "root", "x.hed", "--path=-1,0;1", code=2).stderr
+    assert "two or more" in im4d("msa", "volumes", "root", "x.hed", "--along=1", "--number", 3, code=2).stderr
+    im4d("excopy", "states.hed", "sorted.hed", "--operation", "sort", "--by", "COOSMSA(1)")
+    with open_stack("sorted.hed") as stack:
+        assert (np.diff(stack.headers()["COOSMSA"][:, 0]) >= 0).all()
+
+
+def test_a_symmetric_mean_is_refused(im4d, place):
+    unit = np.random.default_rng(1).uniform(2, 9, (4, 3))
+    copies = np.concatenate([unit @ op.T for op in rotations("D4")])
+    blobs = [{"x": float(x), "y": float(y), "z": float(z), "sigma": 1.6, "weight": 1.0} for x, y, z in copies]
+    document = {"schema": 1, "box": 32, "pixel_size": 4.0, "models": [{"name": "D4", "blobs": blobs}]}
+    (place / "d4.blobs.json").write_text(json.dumps(document))
+    im4d("simulate", "d4.blobs.json", "sym.hed", "--images", 80, "--snr", 5, "--seed", 4)
+    words = ("msa", "projections", "sym.hed", "symroot", "--images-out", "out.hed", "--seed", 1, "--band", "0.4")
+    assert "point group D4" in im4d(*words, code=3).stderr
+    assert not list(place.glob("symroot*")) and not (place / "out.hed").exists()
 
 
 def test_classes_become_memberships(im4d, place):
@@ -83,6 +142,47 @@ def test_classes_become_memberships(im4d, place):
         h = stack.headers()
     assert np.array_equal(h["REF3D"], h["CLASSNO"]) and sorted(set(h["REF3D"].tolist())) == [1, 2, 3]
     assert set(h["REF3DOLD"].tolist()) == {1, 2}
+
+
+def test_states_of_each_3d(im4d, place):
+    """Of two 3Ds one holds two states; recon makes three 3Ds; with --known states are found once more from bad ones."""
+    with open_stack("images.hed") as stack:
+        h = stack.headers()
+        true = h["REF3D"].copy()
+        few = np.arange(len(true)) % 5 == 0  # a 3D of one state
+        h["REF3D"] = np.where(few & (true == 1), 2, 1)
+        h["CLASSNO"] = np.arange(len(true))  # of averages: no states
+    write_headers("images.hed", h)
+    done = im4d("msa", "states", "images.hed", "states.hed", "--seed", 1, "--threads", 1, "--json").json
+    assert list(done["sizes"]) == ["1"] and len(done["sizes"]["1"]) == 2  # 3D 2 has too few images
+    with open_stack("states.hed") as stack:
+        found = stack.headers()["CLASSNO"].astype(int)
+        assert np.array_equal(stack.headers()["REF3D"], h["REF3D"])
+    one = h["REF3D"] == 1
+    assert (found[~one] == 0).all() and (found[one] == true[one]).mean() > 0.97
+    im4d("recon", "states.hed", "volumes.hed", "--membership", "states", "--images-out", "made.hed", "--max-frequency", "0.4")
+    with open_stack("made.hed") as stack:
+        made = stack.headers()["REF3D"]
+    assert np.array_equal(made, np.where(one, found, 3))
+    bad = found.copy()
+    bad[np.flatnonzero(one)[:60]] = 1
+    h["CLASSNO"] = bad
+    write_headers("images.hed", h)
+    known = ("msa", "states", "images.hed", "again.hed", "--known", "--seed", 1, "--threads", 1, "--json")
+    assert im4d(*known).json["moved"] > 10
+    with open_stack("again.hed") as stack:
+        again = stack.headers()["CLASSNO"].astype(int)
+    assert (again[one] == true[one]).mean() > 0.97
+    h["CLASSNO"] = 0  # no states are known: nothing to do
+    write_headers("images.hed", h)
+    assert im4d(*known, "--overwrite").json["sizes"] == {}
+
+
+def test_states_need_memberships(im4d, place):
+    im4d("header", "set", "images.hed", "bare.hed", "REF3D=0")
+    before = (place / "bare.hed").read_bytes()
+    assert "no image has a 3D membership" in im4d("msa", "states", "bare.hed", "--seed", 1, code=3).stderr
+    assert (place / "bare.hed").read_bytes() == before
 
 
 def test_images_that_do_not_count(im4d, place):

@@ -168,3 +168,50 @@ def two_operations():
     from imagic4d_core.pixels.two import COMBINE
 
     return tuple(COMBINE)
+
+
+def _own_list(folder, rows, more=""):
+    write_stack(folder / "u.mrcs", _noise(3, 8, 8), pixel_size=2.0)
+    text = f"data_particles\nloop_\n_rlnImageName\n_rlnAngleRot\n{more}" + rows
+    (folder / "u.star").write_text(text)
+    return (folder / "u.mrcs").read_bytes(), text
+
+
+@pytest.mark.parametrize(("rows", "more"), [
+    ("1@u.mrcs 1\n2@u.mrcs 2\n3@u.mrcs 3\n7@other.mrcs 5\n", ""),
+    ("1@u.mrcs 1 a\n2@u.mrcs 2 b\n3@u.mrcs 3 c\n", "_rlnOfMine\n"),
+    ("1@u.mrcs 1 .07 9\n2@u.mrcs 2 .07 9\n3@u.mrcs 3 .07 9\n", "_rlnAmplitudeContrast\n_rlnDefocusU\n"),
+])  # fmt: skip
+@pytest.mark.parametrize("how", [
+    ["append", "p.hed", "u.mrcs"], ["copy", "p.hed", "u.mrcs,2"], ["copy", "p.hed", "u.mrcs", "--overwrite"],
+])  # fmt: skip
+def test_a_list_of_the_users_own_is_not_replaced(tmp_path, im4d, monkeypatch, rows, more, how):
+    monkeypatch.chdir(tmp_path)
+    densities, text = _own_list(tmp_path, rows, more)
+    write_stack("p.hed", _noise(2, 8, 8), pixel_size=2.0)
+    assert "u.star: belongs to u.mrcs by its name, and would lose" in im4d(*how, code=5).stderr
+    assert (tmp_path / "u.star").read_text() == text and (tmp_path / "u.mrcs").read_bytes() == densities
+    im4d("header", "set", "u.mrcs", "REF3D=2")  # row by row: all else stays
+    new = (tmp_path / "u.star").read_text()
+    assert ("_rlnOfMine" in new) == ("_rlnOfMine" in text) and ("7@other.mrcs 5" in new) == ("other" in text)
+    (tmp_path / "u.star").rename(tmp_path / "elsewhere.star")
+    im4d(*how)
+
+
+def test_an_unrelated_list_of_the_same_name(tmp_path, im4d):
+    (tmp_path / "o.star").write_text("data_\nloop_\n_rlnImageName\n1@other.mrcs\n")
+    write_stack(tmp_path / "p.hed", _noise(2, 8, 8))
+    im4d("copy", tmp_path / "p.hed", tmp_path / "o.mrcs")
+    im4d("header", "set", tmp_path / "p.hed", "REF3D=1")
+    im4d("copy", tmp_path / "p.hed", tmp_path / "o.mrcs", "--overwrite", code=5)
+    assert "1@other.mrcs" in (tmp_path / "o.star").read_text()
+
+
+def test_words_that_make_no_sense_are_not_set(tmp_path, im4d):
+    write_stack(tmp_path / "a.hed", _noise(2, 8, 8))
+    for change in ("ALPHA=1e30", "REF3D=2000000", "RXSHIFT=1e9"):
+        assert "too large" in im4d("header", "set", tmp_path / "a.hed", change, code=3).stderr
+    im4d("convert", tmp_path / "a.hed", tmp_path / "b.hed", "--pixel-size", "1e300", code=2)
+    im4d("cut", tmp_path / "a.hed", tmp_path / "b.hed", "--box", 4, "--at", "1e20,1", code=2)
+    (tmp_path / "c.plt").write_text("1e200 4\n")
+    im4d("cut", tmp_path / "a.hed", tmp_path / "b.hed", "--box", 4, "--coordinates", tmp_path / "c.plt", code=3)

@@ -105,9 +105,9 @@ def test_example_makefile_runs_every_step_once(tmp_path):
     clean = {"PATH": os.environ["PATH"]}
     out = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True).stdout
     lines = [line.split() for line in out.replace("\\\n", " ").splitlines() if line.startswith("im4d ")]
-    count = {name: sum(words[1] == name for words in lines) for name in ("prepare", "angrec", "regroup", "recon", "takeover")}
-    assert count == {"prepare": 1, "angrec": 23, "regroup": 1, "recon": 26, "takeover": 1}
-    assert "--volumes 8" in out and "regroup run4d/i/16.hed run4d/a/17.hed --volumes 4" in out
+    count = {name: sum(words[1] == name for words in lines) for name in ("prepare", "angrec", "pool", "recon", "takeover")}
+    assert count == {"prepare": 1, "angrec": 55, "pool": 1, "recon": 60, "takeover": 1}
+    assert "--volumes 8" in out and "pool run4d/i/1-16.hed run4d/i/2-16.hed run4d/i/3-16.hed run4d/kept.hed --volumes 4" in out
     side = ("--images-out", "--leave-out", "--halves", "--reprojections")
     made = {"averages.hed", "run4d/halves_a.hed", "run4d/halves_b.hed"}
     for words in lines:  # every step finds what it reads

@@ -5,6 +5,7 @@ import pytest
 from oracle import components as naive
 
 from imagic4d_core import fourier
+from imagic4d_core.eigenvolumes import splitting
 from imagic4d_core.eigenvolumes.judging import Edge, noise_edge, variances
 from imagic4d_core.eigenvolumes.mixing import mixture
 from imagic4d_core.eigenvolumes.rounds import FitOptions, Information, fit
@@ -111,6 +112,9 @@ def test_a_minority_without_a_part_is_found(ctf):
     assert adjusted_rand_index(found.states.labels, state) > 0.9
     assert any((c == (state == 1)).mean() > 0.96 for c in found.candidates())
     assert found.states.stability.min() > 0.7 and found.states.agreement > 0.8
+    told, crossed = found.told()
+    assert np.array_equal(told, found.states.labels + 1) and adjusted_rand_index(crossed, state) > 0.8
+    assert not found.told(least=1.01).any() and not found.told(few=460).any()
 
 
 def test_one_structure_has_no_component_above_the_noise():
@@ -123,6 +127,20 @@ def test_one_structure_has_no_component_above_the_noise():
         counts.append(edge.above(found))
         assert variances(found).max() > 0.3 * edge.variance  # the edge is near the noise, not far above it
     assert counts == [0, 0, 0]
+
+
+def test_a_glance_ends_where_nothing_shows(monkeypatch):
+    views, _ = pictures(300, 0, 11)
+    mask = soft_ball(views.band.small, 12 * views.band.small / BOX, 2)
+    found = fit(views, mask, FitOptions(3, seed=11))
+    whole, hasty = (noise_edge(found, mask, FitOptions(3, seed=11), hasty=h) for h in (False, True))
+    assert hasty.above(found) == 0 and hasty.variance <= whole.variance
+    bands = []
+    tried = splitting._in_band
+    monkeypatch.setattr(splitting, "_in_band", lambda v, *a: bands.append(v.band.r_max) or tried(v, *a))
+    monkeypatch.setattr(splitting, "BANDS", (4, 5, 6))
+    split = split_views(views, SplitOptions(radius=16, seed=1, rounds=10, glance=True))
+    assert split.states is None and not split.told().any() and bands == [4, 5]
 
 
 def test_threads_and_blocks_change_no_bit():

@@ -12,7 +12,7 @@ from imagic4d_core.geometry.euler import random_rotations
 from imagic4d_core.masks.shapes import soft_ball
 from imagic4d_core.models import Model, project, volume
 from imagic4d_core.recon import exact_filter
-from imagic4d_core.recon.assignment import assign
+from imagic4d_core.recon.assignment import assign, by_state
 from imagic4d_core.recon.fourier import (
     Accumulator,
     hamming_curve,
@@ -250,6 +250,19 @@ class TestAssignment:
         assert a.sizes().sum() == 18 and len(np.unique(a.image)) < 18 and not np.isin([5, 19], a.image).any()
         m = a.membership(20)
         assert set(np.flatnonzero(m)) == set(a.image)
+
+    def test_states(self):
+        state = np.where(self.header == 4, np.arange(20) % 2 + 3, 0)
+        state[0] = 4  # an image that has come from another 3D, with the state that it had there
+        given = by_state(self.header, state)
+        assert set(given[self.header == 4]) == {3, 4} and (given[self.header == 1] == 1).all()
+        assert (given[self.header == 0] == 0).all()
+        assert (given[state == 3] == 3).all() and given[self.header == 2].tolist() == [2] * 6
+        state[3] = 0  # one of unknown state goes to the largest
+        state[[4, 5, 14]] = 3
+        assert by_state(self.header, state)[3] == 3
+        assert np.array_equal(by_state(self.header, np.zeros(20)), np.array([0, 1, 2, 0, 3])[self.header])
+        assert by_state(np.zeros(3, int), np.ones(3, int)).tolist() == [0, 0, 0]
 
     def test_errors(self):
         with pytest.raises(UsageError, match="unknown assignment"):

@@ -128,12 +128,23 @@ def test_fourier_zoom_is_the_trigonometric_polynomial():
         ((64, 64), {"factor": 0.33}, ((21, 21), 21 / 64, (64, 64))),
         ((10, 10, 10), {"new": (15, 15, 15)}, ((15, 15, 15), 1.5, (10, 10, 10))),
         ((64, 64), {"factor": 0.33, "method": "spline"}, ((21, 21), 0.33, (64, 64))),
+        ((64, 64), {"factor": 0.25 / 0.75, "exact": True}, ((21, 21), 1 / 3, (66, 66))),
+        ((64, 64), {"factor": 0.3, "exact": True, "new": (24, 24)}, ((24, 24), 0.3, (70, 70))),
+        ((125,) * 3, {"factor": 0.2875, "exact": True}, ((36,) * 3, 0.2875, (160,) * 3)),
         ((65, 64), {"factor": 0.25, "method": "coarse"}, ((16, 16), 0.25, (65, 64))),
     ],
 )
 def test_plan(box, options, want):
     z = plan(box, **options)
-    assert (z.box, z.factor, z.padded) == want
+    assert (z.box, z.padded) == want[::2] and abs(z.factor - want[1]) < 1e-12
+
+
+def test_an_exact_factor_is_met_everywhere():
+    for side in (31, 64, 101, 125):
+        for factor in (0.123, 0.3141, 0.5777, 1.2345, 2.71):
+            z = plan((side, side), factor=factor, exact=True)
+            assert abs(z.factor / factor - 1) < 1.0001e-4 or max(z.padded) <= max(2 * side, 128)
+            assert abs(round(z.factor * z.padded[0]) - z.factor * z.padded[0]) < 1e-9
 
 
 def test_plans_that_make_no_sense():

@@ -10,7 +10,7 @@ NEXT = {
     "left out.",
     "not compared": "Run it from random angles too (--start random), or compare it with another run (im4d compare).",
     "repeats another": "Ask for one 3D fewer, or take both for one structure.",
-    "mixed": "Solve its images alone, as two: im4d refine RUN/images.hed RUN2 --volumes 2 --where \"ref3d == K\".",
+    "mixed": 'Solve its images alone, as two: im4d refine RUN/images.hed RUN2 --volumes 2 --where "ref3d == K".',
     "junk": "Leave its images out (im4d excopy --where) and run again.",
     "poor": "Too few images, or images that are no particles: look at them; ask for fewer 3Ds.",
     "noise": "Nothing may be read from it. Look at the images: is there signal, is protein bright, is the scale right?",

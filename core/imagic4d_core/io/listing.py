@@ -69,6 +69,11 @@ def _read(path: Path, raw: bytes, size_of: Callable[[Path], float | None], stack
         return star.read_particles(path, tables, size_of), "STAR"
 
 
+def read_alone(path: Path) -> tuple[Particles, str]:
+    """What a metadata file lists, and the name of its format, without its stacks (InputError: it is none, or needs them)."""
+    return read_listing(path, open_head(path), lambda _: None)
+
+
 def metadata_of(path: Path, stack: Path, count: int, pixel_size: float | None) -> tuple[Metadata, list[str]]:
     """What a metadata file says of the images of one stack, and notes.
 

@@ -281,7 +281,7 @@ def build_header(
     head["nversion"] = 20141
     head["map"] = b"MAP "
     head["machst"][:] = (0x44, 0x44, 0, 0)
-    lines = [b"Written by im4d (imagic4d)", *labels][:10]
-    head["nlabl"] = len(lines)
-    head["label"][: len(lines)] = [line[:80].ljust(80) for line in lines]
+    said = [b"Written by im4d (imagic4d)", *labels][:10]
+    head["nlabl"] = len(said)
+    head["label"][: len(said)] = [text[:80].ljust(80) for text in said]
     return head.tobytes()

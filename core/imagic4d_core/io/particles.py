@@ -23,6 +23,10 @@ _LEVELS = 6
 _WINDOW = 8192
 
 
+class StackNotFound(InputError):
+    """A stack that a list names is not there."""
+
+
 @dataclass
 class Metadata:
     """What is known of n images.
@@ -167,7 +171,8 @@ def present(name: str, listing: str | os.PathLike) -> Path | None:
     path = Path(name)
     folder = Path(os.path.abspath(listing)).parent
     real = Path(os.path.realpath(listing)).parent  # of a symbolic link to a list
-    folders = [Path("/")] if path.is_absolute() else [folder, real, Path.cwd(), *folder.parents[:_LEVELS], *real.parents[:_LEVELS]]
+    above = [*folder.parents[:_LEVELS], *real.parents[:_LEVELS]]
+    folders = [Path("/")] if path.is_absolute() else [folder, real, Path.cwd(), *above]
     try:
         return next((f / path for f in folders if (f / path).is_file()), None)
     except (OSError, ValueError):  # a name that cannot be one
@@ -191,4 +196,4 @@ def locate(name: str, listing: str | os.PathLike) -> Path:
         if (beside / path.name).is_file():  # the stack was moved together with its list
             return beside / path.name
     where = "" if path.is_absolute() else f" from {folder}, the folders above it, or the current one"
-    raise InputError(f"{listing}: lists images of {name}, which is not there{where}; put the stack beside the list")
+    raise StackNotFound(f"{listing}: lists images of {name}, which is not there{where}; put the stack beside the list")

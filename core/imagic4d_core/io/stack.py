@@ -36,13 +36,13 @@ _NEAR = 8
 _WINDOW = 8192
 
 
-def _reader(name: str, rows: str | None) -> Any:
-    """The reader of a file: content decides, then the name."""
+def _reader(name: str, rows: str | None, chain: tuple[str, ...] = ()) -> Any:
+    """The reader of a file: content decides, then the name. `chain` are the lists that led here."""
     path = Path(name)
     if path.is_dir():
         raise InputError(f"{name}: is a folder; a file is needed")
     if compressed.is_pipe(path):
-        return _piped_reader(path, rows)
+        return _piped_reader(path, rows, chain)
     if is_special(path):
         raise InputError(f"{name}: is a device; a file or a pipe is needed")
     for file in {path, imagic.pair_of(name)[0]}:
@@ -62,7 +62,7 @@ def _reader(name: str, rows: str | None) -> Any:
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
     if compressed.is_compressed(raw):
-        return _unpacked_reader(path, rows)
+        return _unpacked_reader(path, rows, chain)
     if mrc.parse(raw, size) is not None:
         return mrc.MrcFile(path, rows or "centre")
     if path.suffix.lower() in (".hed", ".img"):
@@ -70,20 +70,35 @@ def _reader(name: str, rows: str | None) -> Any:
     if eman.is_hdf(raw):
         return eman.HdfFile(path, rows or "centre")
     if listing.is_listing(path, raw):
-        return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows), _size_of)
+        return _list_reader(path, raw, rows, chain)
     if spider.parse(raw) is not None:
         return spider.SpiderFile(path)
     what = "is empty" if not size else "is neither IMAGIC, MRC, SPIDER, EMAN2 HDF, STAR, cryoSPARC nor FREALIGN"
     raise InputError(f"{name}: {what}; a file of one of these formats is needed")
 
 
-def _piped_reader(path: Path, rows: str | None) -> Any:
+def _list_reader(path: Path, raw: bytes, rows: str | None, chain: tuple[str, ...]) -> Any:
+    """The reader of a list, whose stacks may be lists again, but not the list itself."""
+    real = os.path.realpath(path)
+    if real in chain:
+        raise InputError(f"{path}: is a list that names itself" + (f", by way of {chain[-1]}" if chain[-1] != real else ""))
+    chain = (*chain, real)
+
+    def size_of(stack: Path) -> float | None:
+        reader = _reader(str(stack), rows, chain)
+        with Stack(reader) as images:
+            return images.pixel_size
+
+    return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows, chain), size_of)
+
+
+def _piped_reader(path: Path, rows: str | None, chain: tuple[str, ...]) -> Any:
     """The reader of what comes through a pipe; a list finds its stacks from the current folder."""
     file = compressed.on_disk(path)
     with open(file, "rb") as handle:
         raw = handle.read(1024)
     if not compressed.is_compressed(raw) and listing.is_listing(file, raw):
-        return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows), _size_of)
+        return _list_reader(path, raw, rows, chain)
     return _named(path, file, rows)
 
 
@@ -97,7 +112,7 @@ def _named(path: Path, file: Path, rows: str | None) -> Any:
     return reader
 
 
-def _unpacked_reader(path: Path, rows: str | None) -> Any:
+def _unpacked_reader(path: Path, rows: str | None, chain: tuple[str, ...]) -> Any:
     """The reader of what is in a compressed file; a list finds its stacks from where the compressed one lies."""
     with compressed.open_plain(path) as handle:
         try:
@@ -105,7 +120,7 @@ def _unpacked_reader(path: Path, rows: str | None) -> Any:
         except (OSError, EOFError, ValueError) as error:
             raise InputError(f"{path}: cannot be unpacked: {error}") from error
     if listing.is_listing(compressed.plain_name(path), raw):
-        return listing.ListedFile(path, raw, lambda stack: _reader(stack, rows), _size_of)
+        return _list_reader(path, raw, rows, chain)
     name = compressed.unpacked(path)
     try:
         reader = _named(path, name, rows)
@@ -113,11 +128,6 @@ def _unpacked_reader(path: Path, rows: str | None) -> Any:
         compressed.remove(name)
     reader.layout.notes.append("compressed: unpacked while it is read")
     return reader
-
-
-def _size_of(path: Path) -> float | None:
-    with open_stack(path) as images:
-        return images.pixel_size
 
 
 class Stack:

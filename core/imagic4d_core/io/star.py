@@ -4,7 +4,6 @@ Poses and their conversion are in `geometry.poses`; here are only labels and fil
 """
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.errors import InputError
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.io import startext
 from imagic4d_core.io.compressed import read_plain
 from imagic4d_core.io.outside import MAX_ANGLE, MAX_NUMBER, MAX_SHIFT, check_rows
 from imagic4d_core.io.particles import Metadata, Particles, axis_from_standard, numbered, present, volts
@@ -52,7 +52,7 @@ class Table(Mapping):
         """Take every `step`-th of the raw values as a column."""
         from gemmi import cif
 
-        self._columns[label] = lambda: [from_gemmi(cif.as_string(v)) for v in values[start::step]]
+        self._columns[label] = lambda: [startext.from_gemmi(cif.as_string(v)) for v in values[start::step]]
 
     def __getitem__(self, label: str) -> list[str]:
         return self._columns[label]()
@@ -65,7 +65,7 @@ class Table(Mapping):
 
 
 def read_document(path: str | os.PathLike) -> Any:
-    """A STAR file as gemmi has it; a byte-order mark and names beyond ASCII, which its grammar knows only in quotes, are taken.
+    """A STAR file as gemmi has it; a byte-order mark, and names beyond ASCII or with blanks without quotes, are taken.
 
     Raises
     ------
@@ -75,62 +75,12 @@ def read_document(path: str | os.PathLike) -> Any:
     from gemmi import cif
 
     raw = read_plain(path).removeprefix(b"\xef\xbb\xbf")
+    text = startext.joined(startext.for_gemmi(raw.decode("utf-8", "surrogateescape")))
     try:
-        return cif.read_string(_quoted(for_gemmi(os.fsdecode(raw))) if not raw.isascii() else raw.decode("ascii"))
+        return cif.read_string(text if text.isascii() else startext.quoted(text))
     except (RuntimeError, ValueError, UnicodeError, MemoryError) as error:
-        bad = _bad_row(raw)
-        raise InputError(f"{path}: cannot be read as STAR: {bad or str(error).splitlines()[0]}") from error
-
-
-#: Bytes of names that are no UTF-8 are surrogates in Python, which gemmi does not take; it gets these private characters instead.
-_PRIVATE = {0xDC00 + k: 0xF700 + k for k in range(0x80, 0x100)}
-_BYTES = {private: byte for byte, private in _PRIVATE.items()}
-
-
-def for_gemmi(text: str) -> str:
-    """Text as gemmi takes it, whatever bytes the names of files in it are."""
-    return text if text.isascii() else text.translate(_PRIVATE)
-
-
-def from_gemmi(text: str) -> str:
-    """Inverse of `for_gemmi`; written with ``errors="surrogateescape"`` the bytes are those of the names."""
-    return text if text.isascii() else text.translate(_BYTES)
-
-
-def _quoted(text: str) -> str:
-    """Text with words beyond ASCII in quotes."""
-
-    def quote(found: re.Match[str]) -> str:
-        word = found.group()
-        if word.isascii() or word[0] in "'\"#;":
-            return word
-        return f"'{word}'" if "'" not in word else f'"{word}"'
-
-    lines = []
-    for line in text.split("\n"):
-        plain = line.isascii() or line.lstrip().startswith("#") or "'" in line or '"' in line
-        lines.append(line if plain else re.sub(r"[^ \t\r]+", quote, line))
-    return "\n".join(lines)
-
-
-def _bad_row(raw: bytes) -> str:
-    """Which row of a table has too many or too few values, if that is what is wrong."""
-    tags = row = 0
-    inside = False
-    for number, line in enumerate(raw.decode("latin-1").splitlines(), 1):
-        words = line.split()
-        if not words or words[0].startswith("#") or words[0].startswith("data_"):
-            tags, inside, row = (0, False, 0) if words and words[0].startswith("data_") else (tags, inside, row)
-        elif words[0] == "loop_":
-            tags, inside, row = 0, True, 0
-        elif inside and words[0].startswith("_"):
-            tags += 1
-        elif inside and tags and "'" not in line and '"' not in line:
-            row += 1
-            found = len([w for w in words])
-            if found != tags:
-                return f"row {row} (line {number}) has {found} values; the table has {tags} columns"
-    return ""
+        why = startext.bad_row(text) or (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read as STAR: {why}") from error
 
 
 def read_star(path: str | os.PathLike) -> dict[str, Table]:

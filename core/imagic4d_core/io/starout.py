@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from imagic4d_core.errors import InputError, OutputError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.particles import Metadata, axis_to_standard, volts
-from imagic4d_core.io.star import ASSUMED, CLASS2D, FLAT3D, MEMBERS, OWN, for_gemmi, from_gemmi, read_document, read_particles
+from imagic4d_core.io.star import ASSUMED, CLASS2D, FLAT3D, MEMBERS, OWN, read_document, read_particles, read_star
+from imagic4d_core.io.startext import for_gemmi, from_gemmi
 
 #: Values that need no quotes, which many readers keep as part of a name.
 _PLAIN = re.compile(r"[^\s'\"]+")
@@ -67,6 +68,34 @@ def own_columns(poses: Poses) -> dict[str, list[str]]:
     """Columns of confidence and half set, and those under labels of our own, where they hold anything."""
     labels = {"confidence": "_rlnMaxValueProbDistribution", "halfset": "_rlnRandomSubset"} | OWN
     return {label: texts(getattr(poses, name)) for name, label in labels.items() if getattr(poses, name).any()}
+
+
+#: Labels that `write_star` knows.
+_KNOWN = frozenset((
+    *(f"_rln{k}" for k in (
+        "ImageName", "AngleRot", "AngleTilt", "AnglePsi", "OriginX", "OriginY", "OriginXAngst", "OriginYAngst", "ClassNumber",
+        "DefocusU", "DefocusV", "DefocusAngle", "Voltage", "SphericalAberration", "AmplitudeContrast", "CtfFigureOfMerit",
+        "GroupNumber", "OpticsGroup", "OpticsGroupName", "ImagePixelSize", "ImageSize", "ImageDimensionality",
+        "MaxValueProbDistribution", "RandomSubset",
+    )),
+    FLAT3D, CLASS2D, MEMBERS, *OWN.values(),
+))  # fmt: skip
+
+
+def would_lose(path: str | os.PathLike) -> str:
+    """What of a STAR file `write_star` could not write again, as text: a label, or a value; empty where that is nothing.
+
+    Raises
+    ------
+    InputError
+        Not STAR.
+    """
+    tables = read_star(path)
+    foreign = [label for table in tables.values() for label in table if label not in _KNOWN]
+    if foreign:
+        return f"column {foreign[0]}" + (f" and {len(foreign) - 1} more" if len(foreign) > 1 else "")
+    notes = read_particles(path, tables).notes
+    return notes[0] if notes else ""
 
 
 def write_star(

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imagic4d_core.errors import InputError, UsageError
 from imagic4d_core.io.header import TAG, WORDS, find_word
+from imagic4d_core.io.outside import LIMITS, OWN_LIMITS
 
 #: Words that follow from the file itself; they are set by whatever writes it, and by nobody else.
 GEOMETRY = (
@@ -159,6 +160,9 @@ def set_word(headers: NDArray, key: str | int, value: ArrayLike) -> None:
         raise InputError(f"word {label_of(key)}: {numbers[~np.isfinite(numbers)][0]:g} is not a finite number")
     elif (np.abs(numbers) > np.finfo(np.float32).max).any():
         raise InputError(f"word {label_of(key)}: {np.abs(numbers).max():g} is too large for a header word")
+    limit = (LIMITS | OWN_LIMITS).get(name, np.inf)
+    if (np.abs(numbers) > limit).any():
+        raise InputError(f"word {label_of(key)}: {np.abs(numbers).max():.7g} is too large; {limit:.7g} at most makes sense")
     if name in OWN:
         own_words(headers)
     if index is None and headers[name].ndim == 1:

@@ -15,7 +15,7 @@ from imagic4d_core.io import header as hdr
 from imagic4d_core.io.layout import read_into, reserve, row_order, turned, write_at
 from imagic4d_core.io.outside import check_headers
 from imagic4d_core.io.particles import Metadata
-from imagic4d_core.io.starout import write_star
+from imagic4d_core.io.starout import would_lose, write_star
 from imagic4d_core.io.statistics import image_statistics, volume_statistics
 from imagic4d_core.parallel import SERIAL
 
@@ -115,6 +115,7 @@ class StackWriter:
         #: 1 = header written, 2 = with its statistics
         self._seen = np.zeros((self.n_images, 6))
         self._left_to_commit = False  # from then on `atomic.commit` looks after the temporary files
+        self._lost: OutputError | None = None
         #: line for word 200 of the headers
         self.history = ""
         names, self._created = self._on_root(lambda: (self._make_temps(), hdr.creation_time()))
@@ -158,6 +159,8 @@ class StackWriter:
     def _make_temps(self) -> tuple[Path, Path]:
         for target in self._targets():
             atomic.check_new(target, self.overwrite)
+        if self.format == "MRC" and not self.listed:
+            self._check_list()
         size = self._at(self.n_images - 1) + self.plane
         heads = size if self.format == "HDF" else self.n_images * self.nblocks * hdr.RECORD
         atomic.check_room(self.path, size + heads)
@@ -177,6 +180,24 @@ class StackWriter:
             atomic.discard([data, head])
             raise
         return data, head
+
+    def _check_list(self) -> None:
+        """Refuse to replace a list beside the file that says more than would be written: images of other files, other columns."""
+        side = star.sidecar(self.path)
+        if not side.is_file():
+            return
+        try:
+            rows = star.rows_of(side, self.path)
+            more = "images of other files" if (rows < 0).any() else would_lose(side)
+        except InputError:
+            return
+        if more:
+            self._lost = OutputError(
+                f"{side}: belongs to {self.path.name} by its name, and would lose what it says beyond poses and CTF ({more}); "
+                "choose another name for the output, or move the list away"
+            )
+            if (rows >= 0).any():
+                raise self._lost
 
     def _at(self, image: int) -> int:
         """Byte at which an image or section begins."""
@@ -394,6 +415,8 @@ class StackWriter:
         pairs = [(self._data_tmp, self.path)]
         side = star.sidecar(self.path)
         if self.listed or known.any_set() or self._outdates(side):
+            if self._lost is not None:
+                raise self._lost
             atomic.check_new(side, self.overwrite)
             with open(self._head_tmp, "w", encoding="utf-8", errors="surrogateescape") as handle:
                 # RELION looks from the project's folder, where the command was given

@@ -17,7 +17,8 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from types import UnionType
+from typing import Any, Protocol, TypeVar, get_args, get_type_hints
 
 from imagic4d_core.errors import Im4dError, InputError, MismatchError, OutputError
 from imagic4d_core.io.atomic import atomic_write_json, atomic_write_text, discard, move_folder, relaxed, sync_file
@@ -270,9 +271,35 @@ def load(folder: Path, kind: Callable[..., T]) -> T:
         document = _document(folder)
         document.pop("schema")
         document.pop("read", None)
-        return kind(**document)
+        settings = kind(**document)
+        _check_types(settings)
+        return settings
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: no run to go on with (run.json is missing or damaged); start without --resume") from error
+
+
+def _check_types(settings: Any) -> None:
+    """Refuse settings of another type than their fields have (TypeError); what is not a plain type is not looked at."""
+    for name, kind in get_type_hints(type(settings)).items():
+        kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+        plain = tuple(k for k in kinds if k in (int, float, str, bool, type(None)))
+        value = getattr(settings, name)
+        if len(plain) == len(kinds) and type(value) not in plain and not (type(value) is int and float in plain):
+            raise TypeError(f"{name} is {value!r}")
+
+
+@contextmanager
+def legible(folder: str | os.PathLike) -> Iterator[None]:
+    """Files of a run that say what no run writes end in one line, wherever that shows (InputError)."""
+    try:
+        yield
+    except Im4dError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise InputError(
+            f"{folder}: the file, or summary.json, fsc.json, run.json or journal.jsonl in the folder, is damaged "
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 def tidy(folder: Path) -> None:
@@ -286,18 +313,29 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
     path = folder / "journal.jsonl"
     if not path.exists():
         return []
-    out = []
+    out: list[dict[str, Any]] = []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
             entry = json.loads(line)
-            if not isinstance(entry, dict) or "name" not in entry:
+            if not _is_entry(entry, out[0] if out else entry):
                 raise ValueError("not an entry")
             out.append(entry)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: line {len(out) + 1} is damaged; take it and those after it out, and --resume repeats these iterations"
         ) from error
     return out
+
+
+def _is_entry(entry: Any, first: dict[str, Any]) -> bool:
+    """Whether a line of a journal says what all of them say, as the first does."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        return False
+    numbers = (int, float)
+    return all(
+        k in entry and (v is None or entry[k] is None or isinstance(entry[k], numbers if isinstance(v, numbers) else type(v)))
+        for k, v in first.items()
+    )
 
 
 def is_classification(rundir: str | Path) -> bool:

@@ -121,16 +121,20 @@ def _volume_table(run: Run) -> str:
                 _freq(v.get("fsc05"), run.pixel_size),
                 _num(v.get("ccc")),
                 _num(v.get("confidence")),
+                _num((v.get("views") or {}).get("scf"), ".2f"),
+                _num((v.get("views") or {}).get("cfar"), ".2f"),
                 ", ".join(remarks) or "–",
             ]
         )
     if not rows:
         return _gone("summary.json lists no 3Ds.")
-    head = ["3D", "images", "%", "half-bit", "FSC 0.143", "FSC 0.5", "mean CCC", "mean confidence", "remarks"]
+    head = ["3D", "images", "%", "half-bit", "FSC 0.143", "FSC 0.5", "mean CCC", "mean confidence", "SCF*", "cFAR", "remarks"]
     unit = "frequency as a fraction of Nyquist" + (" and resolution in ångström" if run.pixel_size else "")
     return (
-        table(head, rows, text=(8,))
-        + f'<p class="cap">half-bit, FSC 0.143, FSC 0.5: where the half sets fall below that threshold, {unit}.</p>'
+        table(head, rows, text=(10,))
+        + f'<p class="cap">half-bit, FSC 0.143, FSC 0.5: where the half sets fall below that threshold, {unit}. SCF*: how evenly '
+        "views cover Fourier space, 1 even, 0.81 all around an axis, near 0 seen along one axis only. cFAR: the poorest over the "
+        "best direction by the FSC in cones.</p>"
     )
 
 

@@ -3,10 +3,12 @@
 import base64
 import struct
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 
 
@@ -25,6 +27,40 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     -------
     bytes
     """
+    head, data = _packed(pixels)
+    return _SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+
+
+def encode_apng(frames: Sequence[NDArray[np.uint8]], milliseconds: int) -> bytes:
+    """Animated PNG that runs for ever; programs that know no animation show the first frame (PNG, third edition, 11.3.6).
+
+    Parameters
+    ----------
+    frames : sequence of ndarray
+        Pictures of one shape, as `encode_png` takes them.
+    milliseconds : int
+        Time of a frame.
+    """
+    if len({np.shape(f) for f in frames}) != 1:
+        raise ValueError("frames of one shape are needed, one at least")
+    packed = [_packed(f) for f in frames]
+    head = packed[0][0]
+    width, lines = struct.unpack(">II", head[:8])
+    out = [_SIGNATURE, _chunk(b"IHDR", head), _chunk(b"acTL", struct.pack(">II", len(frames), 0))]
+    sequence = 0
+    for i, (_, data) in enumerate(packed):
+        control = struct.pack(">IIIIIHHBB", sequence, width, lines, 0, 0, milliseconds, 1000, 0, 0)
+        out.append(_chunk(b"fcTL", control))
+        sequence += 1
+        if i:
+            data = struct.pack(">I", sequence) + data
+            sequence += 1
+        out.append(_chunk(b"fdAT" if i else b"IDAT", data))
+    return b"".join([*out, _chunk(b"IEND", b"")])
+
+
+def _packed(pixels: NDArray[np.uint8]) -> tuple[bytes, bytes]:
+    """Contents of the chunks IHDR and IDAT."""
     a = np.ascontiguousarray(pixels, dtype=np.uint8)
     if a.ndim == 2:
         a = a[..., None]
@@ -38,7 +74,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     body[...] = a
     body[:, 1:] -= a[:, :-1]
     head = struct.pack(">IIBBBBB", width, lines, 8, _COLOUR_TYPE[depth], 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", zlib.compress(raw.tobytes(), 9)) + _chunk(b"IEND", b"")
+    return head, zlib.compress(raw.tobytes(), 9)
 
 
 def data_uri(png: bytes) -> str:

@@ -28,6 +28,8 @@ class Said:
     size : str
         Images, share and resolution.
     why : str
+    notes : list of str
+        Its symmetry, where one was looked for; its views, where they are not even.
     """
 
     number: int
@@ -36,6 +38,7 @@ class Said:
     again: str
     size: str
     why: str
+    notes: list[str]
 
 
 def said_of(run: Run) -> list[Said]:
@@ -55,7 +58,14 @@ def _said(v: dict[str, Any], pixel_size: float | None) -> Said:
         size.append(f"half-bit at {v['half_bit']:.2f} Nyquist{angstrom}")
     why = str(v.get("why") or "")
     word = str(v["verdict"])
-    return Said(int(v.get("number", 0)), word, KINDS.get(word, "bad"), again, ", ".join(size), why[:1].upper() + why[1:])
+    kind = KINDS.get(word, "bad")
+    return Said(int(v.get("number", 0)), word, kind, again, ", ".join(size), why[:1].upper() + why[1:], _notes(v))
+
+
+def _notes(v: dict[str, Any]) -> list[str]:
+    symmetry, views = v.get("symmetry") or {}, v.get("views") or {}
+    notes = [f"Symmetry {symmetry['group']}: {symmetry['why']}"] if symmetry else []
+    return notes + ([f"Views: {views['warning']}"] if views.get("warning") else [])
 
 
 def verdict_cards(run: Run) -> str:
@@ -68,10 +78,11 @@ def verdict_cards(run: Run) -> str:
     for s in said:
         tile = tiles.get(s.number)
         image = "" if tile is None else f'<img alt="3D {s.number} from +z" src="{data_uri(encode_png(tile.surfaces[0]))}">'
+        notes = "".join(f'<p class="cap why">{html.escape(note)}.</p>' for note in s.notes)
         cards.append(
             f'<article class="card {s.kind}">{image}<div><h3><span class="dot" style="background:{colour_of(s.number)}"></span>'
             f'3D {s.number}</h3><p class="word">{html.escape(s.word)}</p><p>{html.escape(s.again)}</p>'
-            f'<p class="cap">{html.escape(s.size)}</p></div><p class="cap why">{html.escape(s.why)}.</p></article>'
+            f'<p class="cap">{html.escape(s.size)}</p></div><p class="cap why">{html.escape(s.why)}.</p>{notes}</article>'
         )
     return f'<div class="cards">{"".join(cards)}</div>\n{_next(run, said)}'
 

@@ -1,9 +1,9 @@
 """Which images a 3D was made of: marks of a few of them, kept with the 3D, by which they are known again.
 
 An image that is compared with a 3D that it is part of finds its own noise there and is drawn back to where it was (algorithms
-2.3). A loop of single commands cannot know it from file names, so each volume keeps the least few of the hash values of its images
-(bottom-k sketch, Broder, Compression and Complexity of Sequences 1997, 21): a sample that is the same for the same images in any
-order, and of which every part of the images has its share.
+2.3). A loop of single commands cannot know it from file names, so each volume keeps the least few of the hash values of its
+images (bottom-k sketch, Broder, Compression and Complexity of Sequences 1997, 21): a sample that is the same for the same images
+in any order, and of which every part of the images has its share.
 """
 
 import hashlib

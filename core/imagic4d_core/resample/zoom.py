@@ -13,6 +13,8 @@ from imagic4d_core.resample.window import cut
 
 #: Pixels transformed at a time, so that spectra stay in the cache.
 CHUNK = 1 << 17
+#: How near to the wanted one, as a fraction, a factor is taken to be met.
+EXACT = 1e-4
 #: Binning beside the methods of interpolation.
 METHODS = ("fourier", "spline", "bilinear", "nearest", "coarse")
 
@@ -41,7 +43,17 @@ def _scaled(box: Sequence[int], factor: float) -> tuple[int, ...]:
     return tuple(math.floor(n * factor + 0.5) if n > 1 else 1 for n in box)
 
 
-def plan(box: Sequence[int], *, factor: float | None = None, new: Sequence[int] | None = None, method: str = "fourier") -> Zoom:
+def _exactly(side: int, factor: float) -> int:
+    """The smallest box from `side` on that a factor takes to a whole number of pixels; the best one of twice the size, or 128."""
+    wide = np.arange(side, max(2 * side, 128) + 1)
+    off = np.abs(np.maximum(np.rint(wide * factor), 1) / (wide * factor) - 1)
+    return int(wide[np.argmax(off < EXACT)] if off.min() < EXACT else wide[np.argmin(off)])
+
+
+def plan(
+    box: Sequence[int], *, factor: float | None = None, new: Sequence[int] | None = None, method: str = "fourier",
+    exact: bool = False,
+) -> Zoom:  # fmt: skip
     """Find box and exact magnification.
 
     Parameters
@@ -54,13 +66,16 @@ def plan(box: Sequence[int], *, factor: float | None = None, new: Sequence[int] 
         The new box, in place of a factor.
     method : str
         One of `METHODS`.
+    exact : bool
+        Keep the factor: Fourier crop pads the box first to one that it takes to a whole number of pixels. `new` may be given
+        too; it is cut out of the result, or padded to.
 
     Raises
     ------
     UsageError
         Sides would be stretched differently, or nothing would be left.
     """
-    if new is not None:
+    if new is not None and not exact:
         longest = int(np.argmax(box))
         factor = new[longest] / box[longest]
         if any(abs(n * factor - m) > 0.5 + 1e-9 and (n, m) != (1, 1) for n, m in zip(box, new, strict=True)):
@@ -73,6 +88,10 @@ def plan(box: Sequence[int], *, factor: float | None = None, new: Sequence[int] 
             raise UsageError(f"coarse makes pixels larger by a whole number: a factor of {factor:g} does not; give 0.5, 0.25 ...")
         factor = 1.0 / step
         made = tuple(n // step if n > 1 else 1 for n in box)
+    elif method == "fourier" and exact:
+        side = _exactly(max(box), factor)
+        factor = max(1, round(side * factor)) / side
+        made = tuple(new) if new is not None else _scaled(box, factor)
     elif method == "fourier":
         longest = int(np.argmax(box))
         factor = max(1, math.floor(box[longest] * factor + 0.5)) / box[longest]
@@ -84,7 +103,7 @@ def plan(box: Sequence[int], *, factor: float | None = None, new: Sequence[int] 
     padded = tuple(box)
     if method == "fourier":
         # the smallest boxes that the factor takes to whole numbers
-        side = max(box)
+        side = _exactly(max(box), factor) if exact else max(box)
         unit = side // math.gcd(side, round(side * factor))
         padded = tuple(-(-n // unit) * unit if n > 1 else 1 for n in box)
     return Zoom(made, factor, padded)

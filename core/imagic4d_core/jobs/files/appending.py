@@ -144,7 +144,8 @@ def _check(stack: Stack, home: Stack, sections: int, unit: str) -> None:
     same = (stack.lines, stack.pixels) == (home.lines, home.pixels)
     if not same or (unit == "volumes" and stack.sections != sections):
         sizes = [" x ".join(map(str, s.shape[1:] if unit == "volumes" else s.shape[2:])) for s in (stack, home)]
-        raise MismatchError(f"{stack.path}: {unit} of {sizes[0]} cannot be appended to {home.path}, which holds {sizes[1]}")
+        raise MismatchError(f"{stack.path}: {unit} of {sizes[0]} cannot be appended to {home.path}, which holds {sizes[1]}; "
+            "blow-up with --pixel-size-out and --box brings both to one pixel size and box")
     if stack.pixel_size and home.pixel_size and abs(stack.pixel_size / home.pixel_size - 1) > _SAME_SIZE:
         raise MismatchError(
             f"{stack.path}: has {stack.pixel_size:g} A per pixel, {home.path} {home.pixel_size:g}; bring them to one by blow-up, "

@@ -14,7 +14,9 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io import header as hdr
 from imagic4d_core.io.imagic import pair_of
 from imagic4d_core.io.layout import read_into
+from imagic4d_core.io.listing import read_alone
 from imagic4d_core.io.locations import Locations, format_locations, split_spec
+from imagic4d_core.io.particles import StackNotFound, present
 from imagic4d_core.io.stack import Stack, open_stack
 from imagic4d_core.jobs.files.copying import Progress, shape_text
 from imagic4d_core.units import COMMON_PLACEHOLDER, is_placeholder
@@ -49,7 +51,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
 
 @dataclass
 class Info:
-    """What is in one file; `n_lines` is the number of lines of an image."""
+    """What is in one file; `n_lines` is the number of lines of an image, 0 of a list whose stacks are not there."""
 
     file: str
     format: str
@@ -75,11 +77,12 @@ class Info:
     def rows(self) -> list[tuple[str, str]]:
         """Label and text of every entry that says something."""
         order = {"<": "little-endian", ">": "big-endian", "|": "bytes"}[self.byte_order]
+        listed = f"{self.objects} image{'' if self.objects == 1 else 's'} of stacks that are not there"
         out = [
             ("file", self.file),
             ("format", f"{self.format}{', old header layout' if self.old_layout else ''}"),
-            ("content", shape_text(self.objects, self.sections, self.n_lines, self.pixels)),
-            ("type", f"{self.type}, {order}"),
+            ("content", shape_text(self.objects, self.sections, self.n_lines, self.pixels) if self.pixels else listed),
+            ("type", f"{self.type}, {order}" if self.pixels else self.type),
             ("pixel size", f"{self.pixel_size:.6g} A{self._doubt()}" if self.pixel_size else "not known"),
         ]
         if self.origin and any(self.origin):
@@ -181,20 +184,35 @@ def _statistics(stack: Stack, progress: Progress = None) -> dict[str, float]:
     return whole.result()
 
 
-def _poses_of(stack: Stack) -> dict[str, Any]:
-    euler = flat = shifts = 0
-    members: dict[int, int] = {}
-    step = stack.sections
-    for start in range(0, stack.n_images, _HEADERS * step):
-        h = stack.headers(start, min(stack.n_images, start + _HEADERS * step), checked=False)[::step]
+class _Poses:
+    """How many header records hold what of a pose."""
+
+    def __init__(self, of_volumes: bool = False) -> None:
+        self.of_volumes = of_volumes
+        self.euler = self.in_plane = self.shifts = 0
+        self.members: dict[int, int] = {}
+
+    def add(self, h: NDArray) -> None:
+        """Count some records."""
         poses = Poses.from_headers(h)
-        euler += int(((poses.alpha != 0) | (poses.beta != 0) | (poses.gamma != 0)).sum())
-        if not stack.is_volumes:
-            flat += int(((poses.alpha != 0) & (poses.beta == 0) & (poses.gamma == 0)).sum())
-        shifts += int(poses.shift.any(axis=1).sum())
+        self.euler += int(((poses.alpha != 0) | (poses.beta != 0) | (poses.gamma != 0)).sum())
+        if not self.of_volumes:
+            self.in_plane += int(((poses.alpha != 0) & (poses.beta == 0) & (poses.gamma == 0)).sum())
+        self.shifts += int(poses.shift.any(axis=1).sum())
         for number, count in zip(*np.unique(poses.ref3d[poses.ref3d != 0], return_counts=True), strict=True):
-            members[int(number)] = members.get(int(number), 0) + int(count)
-    return {"euler": euler, "in_plane": flat, "shifts": shifts, "memberships": {str(k): members[k] for k in sorted(members)}}
+            self.members[int(number)] = self.members.get(int(number), 0) + int(count)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        members = {str(k): self.members[k] for k in sorted(self.members)}
+        return {"euler": self.euler, "in_plane": self.in_plane, "shifts": self.shifts, "memberships": members}
+
+
+def _poses_of(stack: Stack) -> dict[str, Any]:
+    poses, step = _Poses(stack.is_volumes), stack.sections
+    for start in range(0, stack.n_images, _HEADERS * step):
+        poses.add(stack.headers(start, min(stack.n_images, start + _HEADERS * step), checked=False)[::step])
+    return poses.as_dict()
 
 
 def info(
@@ -224,7 +242,11 @@ def info(
 
 
 def _info(src: str, loc: Locations | None, statistics: bool, progress: Progress) -> Info:
-    with open_stack(src, loc) as stack:
+    try:
+        stack = open_stack(src, loc)
+    except StackNotFound as error:
+        return _info_of_list(src, error)
+    with stack:
         reader, title = stack.reader, ""
         if stack.format == "IMAGIC":
             title = stack.headers(0, 1, checked=False)["NAME"][0].decode("ascii", "replace").strip("\0 ")
@@ -235,6 +257,21 @@ def _info(src: str, loc: Locations | None, statistics: bool, progress: Progress)
         entry.voxel_size, entry.origin = (list(getattr(reader, k, ())) or None for k in ("voxel", "origin"))
         entry.statistics = _statistics(stack, progress) if statistics else None
         return entry
+
+
+def _info_of_list(src: str, error: StackNotFound) -> Info:
+    """Of a list whose stacks are elsewhere: what it says itself."""
+    path = Path(split_spec(src)[0])
+    listed, form = read_alone(path)
+    known, poses = listed.metadata, _Poses()
+    for start in range(0, len(listed), _HEADERS):
+        rows = np.arange(start, min(len(listed), start + _HEADERS))
+        poses.add(known.select(rows).into_headers(np.zeros(len(rows), hdr.HEADER_DTYPE)))
+    sizes = np.unique(known.pixel_size) if known.pixel_size is not None else np.zeros(0)
+    size = float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 else None
+    there = sum(present(name, path) is not None for name in listed.files)
+    notes = [*listed.notes, f"lists images of {len(listed.files)} stacks, {there} of them there", str(error)]
+    return Info(str(path), form, len(listed), 1, 0, 0, "not known", "|", size, False, poses.as_dict(), "", notes)
 
 
 @dataclass

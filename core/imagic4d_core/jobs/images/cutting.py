@@ -20,6 +20,8 @@ from imagic4d_core.resample.window import fill_levels, place, sides, spans
 
 #: Most windows in a block, so that header records do not pile up.
 _BLOCK = 1024
+#: Coordinates beyond are no places in images.
+_FARTHEST = 1 << 30
 
 
 @dataclass
@@ -85,6 +87,9 @@ def read_coordinates(path: str | os.PathLike, stack: Stack, ndim: int) -> Window
     if columns not in (ndim, ndim + 1):
         names = "x y" if ndim == 2 else "x y z"
         raise InputError(f"{path}: has {columns} columns; {names} are needed, or location {names}")
+    far = np.abs(rows[:, -ndim:]).max(axis=1) > _FARTHEST
+    if far.any():
+        raise InputError(f"{path}: row {int(np.argmax(far)) + 1} is no place in an image: {rows[far][0, -ndim:].max():.6g}")
     centre = np.rint(rows[:, -ndim:]).astype(np.intp) - 1
     if ndim == 3:
         centre = centre[:, [2, 0, 1]]
@@ -104,6 +109,8 @@ def _all_windows(
         if at is not None:
             raise UsageError("the centre is given twice, by --at and by --coordinates")
         return read_coordinates(coordinates, stack, ndim)
+    if at is not None and max(abs(v) for v in at) > _FARTHEST:
+        raise UsageError(f"--at {','.join(f'{v:g}' for v in at)} is no place in an image")
     middle = np.array([k // 2 for k in old] if at is None else [round(v) - 1 for v in sides(at, ndim, "--at")], np.intp)
     return Windows(np.arange(n), np.tile(middle, (n, 1)), np.zeros(n, np.intp))
 

@@ -34,7 +34,7 @@ def blow_up(
     box : sequence of int, optional
         The new box (lines, pixels[, sections]), or one number for all sides.
     pixel_size_out : float, optional
-        Pixel size wanted, angstrom; the one reached is reported.
+        Pixel size wanted, angstrom. It is met to 1e-4, with `box` in a box of that size; binning meets what it can and says so.
     pixel_size : float, optional
         Pixel size of the input, in place of what its header says.
     method : {"fourier", "spline", "bilinear", "nearest", "coarse"}
@@ -53,8 +53,8 @@ def blow_up(
         Also: a pixel size is wanted of a file that has none.
     OutputError
     """
-    if (factor is not None) + (box is not None) + (pixel_size_out is not None) != 1:
-        raise UsageError("give one of --factor, --box and --pixel-size-out")
+    if (factor is not None) + (pixel_size_out is not None or box is not None) != 1:
+        raise UsageError("give one of --factor, --box and --pixel-size-out, or the last two together")
     with open_unit(src, unit, loc) as stack:
         old, size = box_of(stack), pixel_size or stack.pixel_size
         path = stack.path
@@ -62,7 +62,8 @@ def blow_up(
         if not size:
             raise InputError(f"{path}: has no pixel size; give it with --pixel-size, or use --factor")
         factor = size / pixel_size_out
-    z = plan(old, factor=factor, new=None if box is None else sides(box, len(old), "--box"), method=method)
+    new = None if box is None else sides(box, len(old), "--box")
+    z = plan(old, factor=factor, new=new, method=method, exact=pixel_size_out is not None)
     n_threads = thread_count(threads)
 
     def work(data: NDArray, headers: NDArray, start: int) -> NDArray:
@@ -77,5 +78,5 @@ def blow_up(
     if size:
         done.values["pixel size"] = size / z.factor
         if pixel_size_out is not None and abs(size / z.factor - pixel_size_out) > 1e-4 * pixel_size_out:
-            done.notes.append(f"{pixel_size_out:g} A was asked for; a box is a whole number of pixels")
+            done.notes.append(f"{pixel_size_out:g} A was asked for; {method} takes the nearest that it can")
     return done

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagic4d_core.eigenvolumes.mixing import Mixture, mixture
-from imagic4d_core.eigenvolumes.rounds import energies, information, volumes_along
+from imagic4d_core.eigenvolumes.rounds import energies, information, mean_volume, volumes_along
 from imagic4d_core.eigenvolumes.splitting import Analysis, SplitOptions, analyse, bands_for, sphere
 from imagic4d_core.eigenvolumes.sums import to_box, to_small
 from imagic4d_core.eigenvolumes.views import Views, residuals, slices_of, with_strength_and_noise
@@ -26,6 +26,7 @@ from imagic4d_core.msa import model as files
 from imagic4d_core.msa.space import PROJECTION, Space
 from imagic4d_core.msa.ward import ward
 from imagic4d_core.parallel import SERIAL, Comm, thread_count, warm_first
+from imagic4d_core.pointgroup.find import find_symmetry
 from imagic4d_core.recon.fourier import shells_of
 from imagic4d_core.recon.warm import warmup
 from imagic4d_core.units import Frequency, in_pixels
@@ -69,8 +70,8 @@ def msa_projections(
     src: str | os.PathLike, root: str | os.PathLike, out: str | os.PathLike | None = None, *, eigenvolumes: int | None = None,
     mask: str | os.PathLike | None = None, mask_radius: float | None = None, max_frequency: Frequency | None = None,
     band: Frequency | None = None, ref3d: int | None = None, weigh_ctf: bool = False, amplitude_contrast: float = 0.1,
-    states: int = 6, as_membership: bool = False, seed: int = 0, overwrite: bool = False, comm: Comm = SERIAL,
-    threads: int | None = None, progress: Callable[[int, int], None] | None = None,
+    states: int = 6, as_membership: bool = False, asymmetric: bool = False, seed: int = 0, overwrite: bool = False,
+    comm: Comm = SERIAL, threads: int | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> ProjectionMsa:  # fmt: skip
     """Eigenvolumes of images that are projections of one 3D in different states, and coordinates along them.
 
@@ -100,6 +101,8 @@ def msa_projections(
         Most states told apart; below 2: none are.
     as_membership : bool
         The states are 3D memberships too (word 51).
+    asymmetric : bool
+        Go on also where the mean 3D has a point group.
     seed, overwrite, comm, threads, progress
         As every job.
 
@@ -137,6 +140,8 @@ def msa_projections(
         contrast = amplitude_contrast if weigh_ctf else None
         every = load_views(stack, poses, limit, contrast=contrast, comm=comm, threads=n_threads)
         views = every.select(counts[every.number])
+        if not asymmetric:
+            _no_symmetry(views.limited(bands_for(box, radius, limit)[-1]), radius, stack, comm, n_threads)
         found = analyse(views, options, focus=focus, comm=comm, threads=n_threads, progress=progress)
         coordinates = _coordinates(every, found, comm, n_threads)
         told = _states(views, found, states, comm, n_threads) if states > 1 and found.factors else None
@@ -148,6 +153,22 @@ def msa_projections(
             _write_headers(stack, coordinates, counts, found, told, as_membership, out, overwrite)
         comm.barrier()
     return ProjectionMsa(os.fspath(out or src), document)
+
+
+def _no_symmetry(views: Views, radius: float, stack: Stack, comm: Comm, threads: int) -> None:
+    """Refuse a mean 3D with a point group.
+
+    An image sees all units of a symmetric 3D at once, each in a state of its own, and in which of the poses that look the same it
+    was put is chance: one coordinate for an image means nothing.
+    """
+    mean = mean_volume(views, sphere(views, radius), comm=comm, threads=threads)
+    found = find_symmetry(mean) if comm.rank == 0 and mean.any() else None
+    group = comm.bcast("C1" if found is None else found.group)
+    if group != "C1":
+        raise InputError(
+            f"{stack.path}: the mean 3D has the point group {group}: an image shows units in several states at once, and its "
+            "pose is one of several that look the same, so it has no one coordinate; --asymmetric goes on all the same"
+        )
 
 
 @dataclass

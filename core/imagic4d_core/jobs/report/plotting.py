@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from imagic4d_core.io.atomic import atomic_write, check_new
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.report.reporting import read_journal, read_poses, view_directions
-from imagic4d_core.jobs.runfolder import is_classification
+from imagic4d_core.jobs.runfolder import is_classification, legible
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures import curves, sphere
 from imagic4d_core.pictures.figuretext import figure_text
@@ -136,7 +137,8 @@ def plot(
             figure, found = correlate(src, anchors, max_frequency, amplitude_filter, pixel_size, locations)
             count = len(found)
         else:
-            figure, count = _FIGURES[what](src, pixel_size, locations)
+            with legible(src) if what in ("fsc", "convergence") else nullcontext():
+                figure, count = _FIGURES[what](src, pixel_size, locations)
         if output is None:
             return Plotted(str(src), None, what, count, Text(width, colour, true_colour).of(figure), found)
         body = figure_png(figure) if suffix == ".png" else _standalone(figure_svg(figure, "plot", what))

@@ -15,7 +15,7 @@ from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write, atomic_write_text, check_new
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import open_stack
-from imagic4d_core.jobs.runfolder import is_classification
+from imagic4d_core.jobs.runfolder import is_classification, legible
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures.grey import fit_tile, to_grey
 from imagic4d_core.pictures.overview import overview_png
@@ -99,8 +99,9 @@ def report(
     check_rundir(rundir)
     for path in (page, picture):
         check_new(path, overwrite)
-    run = read_run(rundir, truth=truth, truth_volumes=truth_volumes, progress=progress)
-    png, text = overview_png(run), report_page(run)
+    with legible(rundir):
+        run = read_run(rundir, truth=truth, truth_volumes=truth_volumes, progress=progress)
+        png, text = overview_png(run), report_page(run)
     with atomic_write(picture, "wb", overwrite) as handle:
         handle.write(png)
     atomic_write_text(page, text, overwrite)
@@ -176,7 +177,7 @@ def read_journal(path: str | Path, missing: list[str] | None = None) -> list[dic
     """Entries of journal.jsonl by iteration, the last of each; a line cut short by a crash is left out and noted in `missing`."""
     path, missing = Path(path), [] if missing is None else missing
     try:
-        rows = path.read_text(encoding="utf-8").splitlines()
+        rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         missing.append(f"{path.name}: {(error.strerror or str(error)).lower()}")
         return []

@@ -10,7 +10,7 @@ from imagic4d_core.io.atomic import atomic_write_text, check_new
 from imagic4d_core.io.locations import parse_locations
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.report.showing import show
-from imagic4d_core.jobs.runfolder import read_journal
+from imagic4d_core.jobs.runfolder import legible, read_journal
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.pictures.classes_page import classes_page
 
@@ -56,7 +56,7 @@ def report_classes(
         return None
     folder = Path(rundir)
     try:
-        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: no finished run of classify2d (summary.json is missing or damaged)") from error
     page = Path(output) if output is not None else folder / "report.html"
@@ -66,7 +66,9 @@ def report_classes(
     with open_stack(folder / "averages.hed") as stack:
         shown = min(stack.n_images, MOST)
     show(str(folder / "averages.hed"), picture, locations=parse_locations(f"1-{shown}"), overwrite=overwrite)
-    text = classes_page(summary, read_journal(folder), picture.read_bytes(), shown)
+    with legible(folder):
+        text = classes_page(summary, read_journal(folder), picture.read_bytes(), shown)
+        done = ClassesReport(str(page), str(picture), len(summary["sizes"]), int(summary["images"]))
     atomic_write_text(page, text, overwrite=overwrite)
     comm.barrier()
-    return ClassesReport(str(page), str(picture), len(summary["sizes"]), int(summary["images"]))
+    return done

@@ -96,8 +96,8 @@ class Apart:
         active = np.flatnonzero(pool.active)
         sets: list[tuple[Members, int]] = []
         for j, kept in enumerate(decision.kept):
-            if not kept.again or kept.images < LEAST:
-                continue
+            if not kept.again or kept.images < LEAST or pool.group_of(kept.column) is not None:
+                continue  # an image of a symmetric 3D shows several units at once: it has no one state
             members = np.zeros(len(pool.headers), bool)
             members[active[decision.membership == j]] = True
             if all(_jaccard(members, old.members) < KNOWN for old in self.looked):
@@ -122,7 +122,7 @@ class Apart:
             if comm.rank == 0:
                 replace_poses(pool.images, poses, path, overwrite=True)
             comm.barrier()
-            pool.add(name, path, context)
+            pool.add(name, path, context, told=True)
             names.append(name)
         return names
 
@@ -160,8 +160,10 @@ class Apart:
         kept = [replace(k, images=int(n)) for k, n in zip(decision.kept, sizes, strict=True)]
         return replace(decision, membership=membership, kept=kept)
 
-    def write_images(self, decision: Decision, out: str, context: Context, *, together: bool = False) -> None:
-        """The images with poses and memberships.
+    def write_images(
+        self, decision: Decision, out: str, context: Context, *, together: bool = False, on_axes: Poses | None = None
+    ) -> None:
+        """The images with poses and memberships; no states of an earlier life.
 
         Parameters
         ----------
@@ -171,9 +173,11 @@ class Apart:
         context : Context
         together : bool
             3Ds told apart are one again, and the state of each image (word 108) is the number of its own.
+        on_axes : Poses, optional
+            Of symmetric 3Ds, on their axes: these stay as they are, as none of them is told apart.
         """
-        family = self.families(decision)
-        poses = self.pool.poses(decision)
+        family = self.families(decision) if on_axes is None else np.arange(len(decision.kept))
+        poses = self.pool.poses(decision) if on_axes is None else on_axes
         index = np.flatnonzero(self.pool.active)
         matrices = poses.matrices()
         several = np.bincount(family, minlength=len(family))[family] > 1

@@ -39,8 +39,9 @@ MASK = 0.85
 #: Trial shifts of polishing's second iteration go so far: pixels, and fraction of half the box where poses were taken over or
 #: found from given 3Ds (class averages may have been caught farther off than annealing leaves images).
 AROUND, AROUND_TAKEN = 5.0, 0.25
-#: Most iterations of settling.
+#: Most iterations of settling; iterations in which 3Ds chosen from a pool compete before they join it.
 SETTLE = 10
+TOGETHER = 8
 #: Annealing starts with more 3Ds than wanted only if each gets so many images.
 FEWEST = 8
 #: 3Ds with which annealing starts where their number is to be found.
@@ -167,6 +168,20 @@ def start_plan(s: Settings) -> Plan:
         if i == n - 1:
             made = replace(made, images_out="work/final.hed")
         yield Iteration(name, "anneal", [search, made], {"increment": 15.0, "noise": noise, "shells": shells})
+
+
+def together_plan(s: Settings) -> Plan:
+    """3Ds chosen from a pool in competition with one another. `work/final.hed` gets the images with their poses."""
+    yield Iteration(
+        "i000", "start", [_made(s, "i000", SHELLS[1] + 1, 0, "work/prepared.hed")], {"increment": 0, "noise": 0}
+    )  # fmt: skip
+    for i in range(TOGETHER):
+        name = f"i{i + 1:03d}"
+        search = _searched(s, f"i{i:03d}", name, i + 1, SHELLS[1], 12.0, refine=True)
+        made = _made(s, name, SHELLS[1] + 4, i + 1)
+        if i == TOGETHER - 1:
+            made = replace(made, images_out="work/final.hed")
+        yield Iteration(name, "settle", [search, made], {"increment": 12.0, "noise": 0, "shells": SHELLS[1]})
 
 
 def given_plan(s: Settings) -> Generator[Iteration, bool | None, tuple[str, int]]:

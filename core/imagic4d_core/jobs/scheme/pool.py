@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.angrec.assign import Candidates
 from imagic4d_core.competition.choice import Scores
-from imagic4d_core.competition.deciding import Decision, decide, decide_number
+from imagic4d_core.competition.deciding import Decision, decide, decide_number, evaluate, for_both
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
@@ -85,8 +85,10 @@ class Columns:
         Radial power that its 3Ds were given.
     symmetry : str
         Point group that its 3Ds were made with.
-    origin : int
-        Index of the run whose poses it has: its own, but for classes of another run's 3D.
+    told : bool
+        Its images were told apart by other evidence than scores.
+    origin : ndarray, shape (k,), int64
+        Index of the run whose poses each 3D has: its own, but for what was made of another run's.
     """
 
     name: str
@@ -95,8 +97,9 @@ class Columns:
     matrix: NDArray[np.float64]
     shift: NDArray[np.float64]
     spectrum: NDArray[np.float64] | None
-    origin: int
+    origin: NDArray[np.int64]
     symmetry: str = "C1"
+    told: bool = False
 
 
 @dataclass
@@ -123,7 +126,9 @@ class Pool:
             self.box, self.pixel_size = stack.lines, stack.pixel_size
         self.active = self.headers["ACTIVE"] >= 0
 
-    def add(self, name: str, source: str, context: Context, symmetry: str = "C1", origin: int | None = None) -> None:
+    def add(
+        self, name: str, source: str, context: Context, symmetry: str = "C1", origin: Sequence[int] = (), told: bool = False,
+    ) -> None:  # fmt: skip
         """Score all images against the 3Ds of a run: images with poses and memberships, or a stack of volumes.
 
         Parameters
@@ -133,8 +138,11 @@ class Pool:
         context : Context
         symmetry : str
             Point group that the run was made with.
-        origin : int, optional
-            Index of the run whose poses these are: the two are no witnesses of each other.
+        origin : sequence of int
+            Index of the run whose poses these are, one for all 3Ds or one for each: the two are no witnesses of each other. By
+            default the run is one of its own. Where 3Ds got lost on the way, so that there are fewer, nothing is added.
+        told : bool
+            See `Columns`.
 
         Raises
         ------
@@ -170,8 +178,12 @@ class Pool:
         summary, found = self._scored(posed, anchors, symmetry, context)
         keep = self.active
         scores = Scores(found.score[keep], found.first[keep], found.second[keep])
-        of = len(self.runs) if origin is None else origin
-        self.runs.append(Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry))
+        count = found.matrix.shape[1]
+        if len(origin) > 1 and len(origin) != count:
+            return
+        of = np.full(count, len(self.runs)) if not len(origin) else np.resize(np.asarray(origin, np.int64), count)
+        made = Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry, told)
+        self.runs.append(made)
 
     def _made(self, posed: str, volumes: str, anchors: str, symmetry: str, context: Context, halves: str | None = None) -> None:
         """3Ds of images with poses, and those that leave out a fold."""
@@ -219,10 +231,26 @@ class Pool:
 
     def decide(self, count: int | None) -> Decision:
         """Those of all runs that are kept: at most `count`, or as many as are needed."""
-        joined, matrix = self.scores(), np.concatenate([c.matrix for c in self.runs], 1)
-        if count is None:
-            return decide_number(joined, matrix, self.run_of(), MOST, self.group_of)
-        return decide(joined, matrix, self.run_of(), count, self.group_of)
+        given, how = (self.scores(), self.matrices(), self.run_of()), (self.group_of, self.told())
+        return decide_number(*given, MOST, *how) if count is None else decide(*given, count, *how)
+
+    def evaluate(self, columns: list[int]) -> Decision:
+        """What speaks for these 3Ds."""
+        return evaluate(self.scores(), self.matrices(), self.run_of(), columns, self.group_of)
+
+    def for_both(self, decision: Decision) -> list[tuple[int, int, int]]:
+        """Pairs of 3Ds kept that one 3D of the pool could stand for; not those whose images were told apart by other evidence."""
+        told, columns = self.told(), decision.columns
+        pairs = for_both(self.scores(), self.matrices(), decision, self.group_of)
+        return [(i, j, m) for i, j, m in pairs if not (told[columns[i]] and told[columns[j]])]
+
+    def told(self) -> NDArray[np.bool_]:
+        """Whether the images of each 3D were told apart by other evidence than scores."""
+        return np.repeat([c.told for c in self.runs], [c.matrix.shape[1] for c in self.runs])
+
+    def matrices(self) -> NDArray[np.float64]:
+        """Poses of all images in all 3Ds of all runs, (n, m, 3, 3)."""
+        return np.concatenate([c.matrix for c in self.runs], 1)
 
     def group_of(self, column: int) -> NDArray[np.float64] | None:
         """Rotations (g, 3, 3) that leave the 3D of a column as it is, in its own frame; None: none are known."""
@@ -237,7 +265,7 @@ class Pool:
 
     def run_of(self) -> NDArray[np.int64]:
         """Index of the run that gave each column its poses."""
-        return np.repeat([c.origin for c in self.runs], [c.matrix.shape[1] for c in self.runs])
+        return np.concatenate([c.origin for c in self.runs])
 
     def place(self, column: int) -> tuple[Columns, int]:
         """Run of a column, and its number there, from 0."""

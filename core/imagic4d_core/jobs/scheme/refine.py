@@ -49,6 +49,8 @@ class Refined:
                 f"half-bit at {v['half_bit']:.2f} Nyquist{res}, mean correlation {v['ccc']:.3f}"
             )
             out.append(f"    {v['why']}")
+            if v["views"]["warning"]:
+                out.append(f"    views: {v['views']['warning']}")
             if v["symmetry"] is not None:
                 out.append(f"    symmetry {v['symmetry']['group']}: {v['symmetry']['why']}")
         out += doubtful_resolution(d["pixel_size"]) if d["volumes"] else []

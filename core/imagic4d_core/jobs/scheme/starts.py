@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from imagic4d_core.competition.deciding import Decision, without
+from imagic4d_core.competition.deciding import SURE, Decision, others
 from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write_text
@@ -27,7 +27,7 @@ from imagic4d_core.jobs.runfolder import Iteration
 from imagic4d_core.jobs.scheme.apart import Apart
 from imagic4d_core.jobs.scheme.axes import Symmetry
 from imagic4d_core.jobs.scheme.mixed import Mixed
-from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan
+from imagic4d_core.jobs.scheme.plan import FEWEST, Settings, start_plan, together_plan
 from imagic4d_core.jobs.scheme.pool import Pool, PoolOptions
 from imagic4d_core.scores import adjusted_rand_index
 
@@ -54,7 +54,7 @@ class Task:
 
 @dataclass
 class Started:
-    """What came of the starts: the pool and what MSA told apart, those kept, their symmetry, poses, and how each round went."""
+    """What came of the starts: the pool, what MSA told apart in it, those kept, their symmetry, poses, how each round went."""
 
     apart: Apart
     decision: Decision
@@ -69,10 +69,8 @@ class Started:
 
     def write_images(self, out: str, context: Context, *, together: bool = False) -> None:
         """The images with their poses; 3Ds that were told apart as one, if `together`."""
-        if self.symmetry.group == "C1":
-            self.apart.write_images(self.decision, out, context, together=together)
-        else:
-            self.pool.write_images(self.poses, out, context)
+        on_axes = None if self.symmetry.group == "C1" else self.poses
+        self.apart.write_images(self.decision, out, context, together=together, on_axes=on_axes)
 
 
 def pool_options(s: Settings) -> PoolOptions:
@@ -103,6 +101,21 @@ def again_tasks(s: Settings, number: int, decision: Decision) -> list[Task]:
             ))
         )  # fmt: skip
     return out
+
+
+def together_task(s: Settings, name: str, seed: int, pool: Pool, decision: Decision, context: Context) -> tuple[Task, list[int]]:
+    """3Ds of the pool in competition with one another, and the runs they are from.
+
+    In a pool every 3D is as its own start left it. Poses and memberships that settle among those that belong together are better,
+    and so are the 3Ds.
+    """
+    images = str(pool.folder / f"{name}.hed")
+    pool.write_images(pool.poses(decision), images, context)
+    settings = replace(
+        s, images=images, as_prepared=True, start="header", volumes=len(decision.kept), where="", seed=seed, starts=1,
+        stop_after="anneal", symmetry="C1", min_images=1,
+    )  # fmt: skip
+    return Task(name, settings), [int(pool.run_of()[c]) for c in decision.columns]
 
 
 def take_prepared(s: Settings, folder: Path, context: Context) -> None:
@@ -138,6 +151,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     rounds: list[dict[str, Any]] = []
     decision: Decision | None = None
     apart, mixed = Apart(pool, folder / "work", s.seed), Mixed(pool, folder / "work", s.seed)
+    tried: set[tuple[int, int]] = set()
     done = quiet = 0
     for number in range(1, ROUNDS + 1):
         tasks = [] if decision is None else again_tasks(s, number, decision)
@@ -155,6 +169,15 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         names = [t.name for t in tasks]
         if not decision.agreed and (parted := mixed.divide(decision, number, context)):
             decision, names = pool.decide(s.volumes or None), names + parted
+        if not decision.agreed and number > 1:
+            # that two sets of different starts settle to the same is evidence as well
+            sets = {"together": decision, "others": others(decision, pool.scores())}
+            chosen = {f"{number}-{what}": found for what, found in sets.items() if found is not None}
+            seeds = {name: (s.seed * 7919 + 1000 * number + 900 + i) % (1 << 31) for i, name in enumerate(chosen)}
+            settling = [together_task(s, name, seeds[name], pool, found, context) for name, found in chosen.items()]
+            _settle(settling, pool, folder, context, entry)
+            decision, names = pool.decide(s.volumes or None), [*names, *chosen]
+        decision = _without_repeats(s, number, decision, tried, pool, folder, context, entry)
         images = str(folder / "work" / f"pool{number}.hed")
         apart.write_images(apart.settled(decision), images, context)
         rounds.append(_described(pool, decision, number, names))
@@ -162,7 +185,9 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         agreed = decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER)
         given_up = not decision.agreed and done >= (s.starts or MOST) and quiet
         if agreed or given_up or number == ROUNDS:
+            before_look = len(apart.looked)
             told = _told_apart(s, apart, decision, number, context)
+            rounds[-1]["looked_at"] = [{"images": int(o.members.sum()), "states": o.sizes} for o in apart.looked[before_look:]]
             if told is None:
                 break
             decision, names = told
@@ -170,8 +195,6 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             apart.write_images(apart.settled(decision), images, context)
             rounds.append(_described(pool, decision, number, names))
     assert decision is not None
-    while (j := mixed.repeats(decision, context)) is not None:
-        decision = without(decision, j, pool.scores(), "its images show no difference from those of another 3D")
     decision = apart.settled(decision)
     symmetry, poses = pool.find_axes(decision, context)
     started = Started(apart, decision, symmetry, poses, rounds)
@@ -179,6 +202,39 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     if context.comm.rank == 0:
         atomic_write_text(folder / IMPOSED, f"{symmetry.group}\n", overwrite=True)
     return started
+
+
+def _settle(tasks: list[tuple[Task, list[int]]], pool: Pool, folder: Path, context: Context, entry: Entry) -> None:
+    """Run tasks of `together_task`; their 3Ds join the pool."""
+    _side_by_side([task for task, _ in tasks], folder, context, entry)
+    for task, origin in tasks:
+        pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context, origin=origin)
+
+
+def _without_repeats(
+    s: Settings, number: int, decision: Decision, tried: set[tuple[int, int]], pool: Pool, folder: Path, context: Context,
+    entry: Entry,
+) -> Decision:  # fmt: skip
+    """One 3D in place of any two that it could stand for, if, once settled, the images fit those left as well."""
+    while True:
+        pairs = [(i, j, c) for i, j, c in pool.for_both(decision) if (decision.columns[i], decision.columns[j]) not in tried]
+        if not pairs:
+            return decision
+        i, j, column = pairs[0]
+        tried.add((decision.columns[i], decision.columns[j]))
+        fewer = pool.evaluate(sorted({c for k, c in enumerate(decision.columns) if k not in (i, j)} | {column}))
+        seed = (s.seed * 7919 + 1000 * number + 950 + len(tried)) % (1 << 31)
+        task, origin = together_task(s, f"{number}-fewer{len(tried)}", seed, pool, fewer, context)
+        first = len(pool.run_of())
+        _settle([(task, origin)], pool, folder, context, entry)
+        if len(pool.run_of()) - first < len(fewer.kept):
+            continue
+        fewer = pool.evaluate(list(range(first, len(pool.run_of()))))
+        loss = pool.scores().crossed(decision.columns) - pool.scores().crossed(fewer.columns)
+        if loss.mean() <= SURE * loss.std() / np.sqrt(len(loss)):
+            why = "one 3D in place of two explains the images as well"
+            gone = [(decision.columns[k], why) for k in (i, j) if decision.columns[k] != column]
+            decision = replace(fewer, removed=[*decision.removed, *gone], by_number=decision.by_number)
 
 
 def _described(pool: Pool, decision: Decision, number: int, runs: list[str]) -> dict[str, Any]:
@@ -226,8 +282,8 @@ def anneal(s: Settings, folder: Path, context: Context, entry: Entry) -> list[di
     if not runfolder.read_journal(folder):
         take_prepared(s, folder, context)
     journal, _, _ = runfolder.loop(
-        start_plan(s), folder, entry=entry, keep=["prepared", "final"], total=s.annealing + 1, progress=context.progress,
-        **context.parallel,
+        start_plan(s) if s.start == "random" else together_plan(s), folder, entry=entry, keep=["prepared", "final"],
+        total=s.annealing + 1, progress=context.progress, **context.parallel,
     )  # fmt: skip
     if context.comm.rank == 0 and done.exists():
         runfolder.clean(folder, keep={"prepared", "final"})

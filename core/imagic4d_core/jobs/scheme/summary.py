@@ -21,6 +21,7 @@ from imagic4d_core.jobs.scheme.axes import Axes, Symmetry
 from imagic4d_core.jobs.scheme.chance import Chance
 from imagic4d_core.jobs.scheme.plan import Settings
 from imagic4d_core.jobs.scheme.starts import Started
+from imagic4d_core.views.words import described
 from imagic4d_core.volalign import align_volumes, apply_alignment
 
 #: Two 3Ds are laid on each other only if the images of one prefer it to the other by less than this (standard deviations).
@@ -93,6 +94,7 @@ def summarise(
                 "half_bit": float(c.crossing("half-bit")),
                 "resolution_half_bit_A": None if s.pixel_size is None else c.resolution("half-bit"),
                 "poor": bool(c.crossing("0.5") * s.box / 2 < 3),
+                "views": described(poses.matrices()[mine, 2], rotations(s.symmetry), x, y),
             })  # fmt: skip
     same = duplicates(folder, poses, [np.asarray(c["fsc"]) for c in curves])
     for row in rows:

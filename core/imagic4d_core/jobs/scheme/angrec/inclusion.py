@@ -35,7 +35,7 @@ def inclusion_warning(share: float, anchors: Anchors) -> str:
             "order here, or other ones, than when it was made; make it anew from these images (im4d recon --folds 4 --leave-out)"
         )
     return (
-        f"{anchors.path} was made of these images ({100 * share:.0f} % of its images are among them): an image finds its own noise "
-        "in a 3D that it is part of and stays where it is; compare with volumes made without it "
+        f"{anchors.path} was made of these images ({100 * share:.0f} % of its images are among them): an image finds its own "
+        "noise in a 3D that it is part of and stays where it is; compare with volumes made without it "
         "(im4d recon --folds 4 --leave-out FILE, then --anchors FILE)"
     )

@@ -1,0 +1,1 @@
+"""How evenly views cover a 3D."""
