@@ -23,7 +23,7 @@ from imagic4d_core.jobs.files.selecting import fulfil
 from imagic4d_core.jobs.msa.splitting import RADIUS
 from imagic4d_core.jobs.runfolder import Iteration, Plan, Step, epoch_now, shown_name
 from imagic4d_core.jobs.scheme.axes import AUTO
-from imagic4d_core.jobs.scheme.steps import AngrecStep, PrepareStep, ReconStep, StatesStep, TakeoverStep
+from imagic4d_core.jobs.scheme.steps import AngrecStep, ChanceStep, PrepareStep, ReconStep, StatesStep, TakeoverStep
 from imagic4d_core.units import Frequency, as_fraction
 
 #: Noise at the start and at the end of annealing, in standard deviations of the scores; share of the iterations with noise.
@@ -247,15 +247,21 @@ def plan(s: Settings) -> Plan:
 
 def finish(s: Settings, last: str) -> list[Step]:
     """The last steps: results beside the original densities, and everything that is looked at."""
-    first: list[Step] = []
+    judged = ChanceStep(
+        src=f"work/{last}.hed", images_out="work/judged.hed", max_frequency=frequency_of(SHELLS[1], s.box), max_shift=s.max_shift,
+        seed=seed_of(s, 1), **s.common,
+    )  # fmt: skip
+    first: list[Step] = [judged]
     if s.start == "random":
         # what the pool told apart was polished as one; with better poses the states of images show better
         radius = min(s.mask_radius, RADIUS if s.mask_radius < 1 else RADIUS * s.box / 2)
-        first = [StatesStep(src=f"work/{last}.hed", out="work/states.hed", mask_radius=radius, seed=seed_of(s, 2), **s.contrast)]
+        first.append(StatesStep(
+            src="work/judged.hed", out="work/states.hed", mask_radius=radius, seed=seed_of(s, 2), **s.contrast,
+        ))  # fmt: skip
     final = ReconStep(
-        src="work/states.hed" if first else f"work/{last}.hed", dst="volumes.hed", hamming=0.99, halves="halves.hed",
+        src="work/states.hed" if s.start == "random" else "work/judged.hed", dst="volumes.hed", hamming=0.99, halves="halves.hed",
         reprojections="reprojections.hed", seed=seed_of(s, 0), images_out="work/final.hed",
-        membership="states" if first else None, **s.common,
+        membership="states" if s.start == "random" else "header", min_images=least_images(s)[1], **s.common,
     )  # fmt: skip
     return [*first, final, TakeoverStep(src=s.images, poses_from="work/final.hed", dst="images.hed")]
 
