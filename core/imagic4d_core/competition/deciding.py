@@ -26,8 +26,12 @@ JACCARD, POSED = 0.85, 0.85
 FITTING = 0.7
 #: Jaccard index below which poses are not compared.
 LOOKED_AT = 0.3
-#: Two chosen 3Ds are one structure, in one pose or nearly: share of the images of both whose poses agree.
-ALIKE = 0.7
+#: A 3D could stand for two: least share of the images of both that it takes, and of either's that have the same poses there.
+COVERS, SHARED = 0.8, 0.6
+#: Two 3Ds that other runs found as well are surely two if one in their place loses so many standard errors of the score.
+CLEAR = 12.0
+#: A 3D of junk: other starts gather the same images (least Jaccard index), but not in the same poses (greatest share).
+JUNK_SHARED, JUNK_POSED = 0.7, 0.35
 #: A 3D is needed if the cross-validated score falls by so many standard errors without it; one whose images were told apart by
 #: other evidence, by so many.
 SURE, SURE_TOLD = 3.0, 1.0
@@ -49,6 +53,8 @@ class Kept:
         Other runs that have it, too: the same images in the same poses.
     best : Match
         With the most similar 3D of another run.
+    nearest : int
+        Its column; -1: there is none.
     """
 
     column: int
@@ -57,6 +63,12 @@ class Kept:
     error: float
     again: tuple[int, ...]
     best: Match
+    nearest: int = -1
+
+    @property
+    def like_junk(self) -> bool:
+        """Whether starts gather these images, but see no structure in them that they agree on."""
+        return not self.again and self.best.jaccard >= JUNK_SHARED and self.best.posed < JUNK_POSED
 
 
 @dataclass
@@ -85,8 +97,13 @@ class Decision:
 
     @property
     def agreed(self) -> bool:
-        """Whether every 3D kept was found by another run."""
-        return all(k.again for k in self.kept)
+        """Whether every 3D kept, but for those of junk, was found by another run; there is one at least."""
+        return all(k.again or k.like_junk for k in self.kept) and self.particles > 0
+
+    @property
+    def particles(self) -> int:
+        """Number of 3Ds that are not of junk."""
+        return sum(not k.like_junk for k in self.kept)
 
     @property
     def columns(self) -> list[int]:
@@ -117,37 +134,42 @@ def decide(
     Returns
     -------
     Decision
-        Of two 3Ds that see one structure in the same poses both stay only if other starts divided the images between them in the
-        same way: a division of copies does not repeat. Others stay if the score falls clearly without them.
+        3Ds stay if the score falls clearly without them. Two that are one structure may both stay: see `for_both`.
     """
     removed: list[tuple[int, str]] = []
     chosen = choose(scores.whole, count)
     while True:
-        membership = scores.whole[:, chosen].argmax(1)
-        again, best = _found_again(scores.whole, poses, run, chosen, membership, groups)
-        loss, error = losses(scores, chosen)
-        sure = np.full(len(chosen), SURE) if told is None else np.where(told[chosen], SURE_TOLD, SURE)
-        gone = _superfluous(poses, chosen, membership, again, loss, error, sure, groups)
+        found = evaluate(scores, poses, run, chosen, groups)
+        gone = _superfluous(found, told)
         if gone is None:
-            break
+            return replace(found, removed=removed)
         removed.append((chosen[gone[0]], gone[1]))
         chosen = choose(scores.whole, len(chosen) - 1)
+
+
+def evaluate(scores: Scores, poses: F64, run: NDArray[np.int64], chosen: list[int], groups: Groups = no_symmetry) -> Decision:
+    """What speaks for these 3Ds; parameters as of `decide`."""
+    membership = scores.whole[:, chosen].argmax(1)
+    again, best = _found_again(scores.whole, poses, run, chosen, membership, groups)
+    loss, error = losses(scores, chosen)
     kept = [
-        Kept(c, int((membership == j).sum()), float(loss[j]), float(error[j]), again[j], best[j]) for j, c in enumerate(chosen)
+        Kept(c, int((membership == j).sum()), float(loss[j]), float(error[j]), again[j], *best[j]) for j, c in enumerate(chosen)
     ]
     crossed = scores.crossed(chosen)
-    return Decision(kept, membership, float(crossed.mean()), float(crossed.std() / np.sqrt(len(crossed))), removed)
+    return Decision(kept, membership, float(crossed.mean()), float(crossed.std() / np.sqrt(len(crossed))))
 
 
 def _found_again(
     table: F64, poses: F64, run: NDArray[np.int64], chosen: list[int], membership: NDArray[np.int64], groups: Groups
-) -> tuple[list[tuple[int, ...]], list[Match]]:
+) -> tuple[list[tuple[int, ...]], list[tuple[Match, int]]]:
     """Other runs that have each chosen 3D: put in its place, one of theirs takes the same images in the same poses.
+
+    And the most similar 3D of any other run, with its column.
 
     A 3D that could stand for two of the chosen is a mixture of them, or from before they were divided: it speaks for neither.
     """
     again: list[list[int]] = [[] for _ in chosen]
-    nearest = [Match(0.0, 0.0) for _ in chosen]
+    nearest = [(Match(0.0, 0.0), -1) for _ in chosen]
     fits = _fitting(table[:, chosen].max(1), membership)
     rivals = []
     for j in range(len(chosen)):
@@ -168,13 +190,25 @@ def _found_again(
             m = match(taken[at], mine, poses[:, others[at]], poses[:, c])
             if m.jaccard >= JACCARD and m.posed < POSED and groups(c) is not None:  # mates by symmetry are the same pose
                 m = match(taken[at], mine, poses[:, others[at]], poses[:, c], groups(c))
-            nearest[j] = max(nearest[j], m, key=lambda x: (x.jaccard * x.posed, x.jaccard))
+            nearest[j] = max(nearest[j], (m, others[at]), key=lambda x: (x[0].jaccard * x[0].posed, x[0].jaccard))
             if m.jaccard >= JACCARD and m.posed >= POSED:
                 stands[j] = others[at]
         for j, other in stands.items():
             if list(stands.values()).count(other) == 1:
                 again[j].append(int(r))
     return [tuple(runs) for runs in again], nearest
+
+
+def compared_anew(
+    decision: Decision, scores: Scores, poses: F64, run: NDArray[np.int64], groups: Groups, columns: set[int]
+) -> Decision:
+    """The same choice; of some columns it is looked anew which runs have them, as other poses count as the same now."""
+    again, best = _found_again(scores.whole, poses, run, decision.columns, decision.membership, groups)
+    kept = [
+        replace(k, again=a, best=b[0], nearest=b[1]) if k.column in columns else k
+        for k, a, b in zip(decision.kept, again, best, strict=True)
+    ]
+    return replace(decision, kept=kept)
 
 
 def _fitting(score: F64, membership: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -187,41 +221,75 @@ def _fitting(score: F64, membership: NDArray[np.int64]) -> NDArray[np.bool_]:
     return out
 
 
-def _superfluous(
-    poses: F64, chosen: list[int], membership: NDArray[np.int64], again: list[tuple[int, ...]], loss: F64, error: F64,
-    sure: F64, groups: Groups,
-) -> tuple[int, str] | None:  # fmt: skip
-    """The chosen 3D that goes first, and why; None if all stay."""
-    if len(chosen) < 2:
+def _superfluous(found: Decision, told: NDArray[np.bool_] | None) -> tuple[int, str] | None:
+    """The chosen 3D without which the score falls least, and why it goes; None if all are needed."""
+    if len(found.kept) < 2:
         return None
-    order = np.argsort(loss, kind="stable")
-    for j in order:
-        if loss[j] <= sure[j] * error[j]:
-            return int(j), f"the score changes by {-loss[j]:+.5f} without it, standard error {error[j]:.5f}"
-    for j in order:
-        for i in range(len(chosen)):
-            if i == j or (again[i] and again[j]):
-                continue
-            both = (membership == i) | (membership == j)
-            if same_poses(poses[both, chosen[i]], poses[both, chosen[j]], groups(chosen[j])) >= ALIKE:
-                return int(j), "it repeats another one: the same structure, and no other start divides the images like this"
+    for j in sorted(range(len(found.kept)), key=lambda j: found.kept[j].loss):
+        k = found.kept[j]
+        if k.loss <= (SURE if told is None or not told[k.column] else SURE_TOLD) * k.error:
+            return j, f"the score changes by {-k.loss:+.5f} without it, standard error {k.error:.5f}"
     return None
 
 
-def without(decision: Decision, j: int, scores: Scores, why: str) -> Decision:
-    """The same 3Ds but one; its images go to the others."""
-    kept = [k for i, k in enumerate(decision.kept) if i != j]
-    columns = [k.column for k in kept]
+def for_both(scores: Scores, poses: F64, found: Decision, groups: Groups = no_symmetry) -> list[tuple[int, int, int]]:
+    """Pairs of 3Ds kept that one 3D could stand for: it takes the images of both, each in the poses that they have there.
+
+    Parameters
+    ----------
+    scores, poses, groups
+        As of `decide`.
+    found : Decision
+
+    Returns
+    -------
+    list of (i, j, column)
+        Indices into `found.kept`, of which j's images like i second best or the other way round, and the 3D (one of the two, or
+        any) that fits their images best.
+    """
+    table, chosen = scores.whole, found.columns
+    if len(chosen) < 2:
+        return []
+    second = np.argsort(-table[:, chosen], axis=1, kind="stable")[:, 1]
+    pairs = set()
+    for j in range(len(chosen)):
+        mine = found.membership == j
+        i = int(np.bincount(second[mine], minlength=len(chosen)).argmax()) if mine.any() else j
+        if i != j:
+            pairs.add((min(i, j), max(i, j)))
+    out = []
+    for i, j in sorted(pairs):
+        rest = [c for k, c in enumerate(chosen) if k not in (i, j)]
+        rival = table[:, rest].max(1) if rest else np.full(len(table), -np.inf)
+        sets = [found.membership == i, found.membership == j]
+        both = sets[0] | sets[1]
+        able = [
+            m for m in range(table.shape[1])
+            if m not in rest and (table[both, m] > rival[both]).mean() >= COVERS and all(
+                same_poses(poses[mine, m], poses[mine, c], groups(c)) >= SHARED
+                for mine, c in zip(sets, (chosen[i], chosen[j]), strict=True) if m != c
+            )
+        ]  # fmt: skip
+        if not able:
+            continue
+        m = max(able, key=lambda m: (table[both, m].mean(), -m))
+        if found.kept[i].again and found.kept[j].again:
+            loss = scores.crossed(chosen) - scores.crossed([*rest, m])
+            if loss.mean() > CLEAR * loss.std() / np.sqrt(len(loss)):
+                continue
+        out.append((i, j, m))
+    return out
+
+
+def others(decision: Decision, scores: Scores) -> Decision | None:
+    """The most similar 3Ds of other runs in place of those kept, as far as each has one of its own; None where one has not."""
+    columns = [k.nearest for k in decision.kept]
+    if -1 in columns or len(set(columns)) < len(columns):
+        return None
     membership = scores.whole[:, columns].argmax(1)
-    loss, error = losses(scores, columns)
-    kept = [
-        replace(k, images=int((membership == i).sum()), loss=float(loss[i]), error=float(error[i])) for i, k in enumerate(kept)
-    ]
-    crossed = scores.crossed(columns)
-    return Decision(
-        kept, membership, float(crossed.mean()), float(crossed.std() / np.sqrt(len(crossed))),
-        [*decision.removed, (decision.kept[j].column, why)], decision.by_number,
-    )  # fmt: skip
+    sizes = np.bincount(membership, minlength=len(columns))
+    kept = [replace(k, column=c, images=int(n)) for k, c, n in zip(decision.kept, columns, sizes, strict=True)]
+    return None if sizes.min() == 0 else Decision(kept, membership, decision.score, decision.error)
 
 
 def decide_number(

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.angrec.assign import Candidates
 from imagic4d_core.competition.choice import Scores
-from imagic4d_core.competition.deciding import Decision, decide, decide_number
+from imagic4d_core.competition.deciding import Decision, compared_anew, decide, decide_number, evaluate, for_both
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
@@ -25,7 +25,7 @@ from imagic4d_core.io.writer import check_output, half_names
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.scheme.angrec.reconstitute import reconstitute
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary
-from imagic4d_core.jobs.scheme.axes import AUTO, Symmetry, find_axes, look, seen, unasked
+from imagic4d_core.jobs.scheme.axes import AUTO, Symmetry, find_axes, look, seen
 from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.pixels.symmetry import symmetrised
 from imagic4d_core.pointgroup.find import FoundSymmetry
@@ -87,8 +87,8 @@ class Columns:
         Point group that its 3Ds were made with.
     told : bool
         Its images were told apart by other evidence than scores.
-    origin : int
-        Index of the run whose poses it has: its own, but for classes of another run's 3D.
+    origin : ndarray, shape (k,), int64
+        Index of the run whose poses each 3D has: its own, but for what was made of another run's.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Columns:
     matrix: NDArray[np.float64]
     shift: NDArray[np.float64]
     spectrum: NDArray[np.float64] | None
-    origin: int
+    origin: NDArray[np.int64]
     symmetry: str = "C1"
     told: bool = False
 
@@ -119,6 +119,7 @@ class Pool:
     options: PoolOptions
     runs: list[Columns] = field(default_factory=list)
     _found: dict[int, FoundSymmetry] = field(default_factory=dict)
+    _refuted: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         with open_stack(self.images) as stack:
@@ -127,8 +128,7 @@ class Pool:
         self.active = self.headers["ACTIVE"] >= 0
 
     def add(
-        self, name: str, source: str, context: Context, symmetry: str = "C1", origin: int | None = None,
-        told: bool = False,
+        self, name: str, source: str, context: Context, symmetry: str = "C1", origin: Sequence[int] = (), told: bool = False,
     ) -> None:  # fmt: skip
         """Score all images against the 3Ds of a run: images with poses and memberships, or a stack of volumes.
 
@@ -139,8 +139,9 @@ class Pool:
         context : Context
         symmetry : str
             Point group that the run was made with.
-        origin : int, optional
-            Index of the run whose poses these are: the two are no witnesses of each other.
+        origin : sequence of int
+            Index of the run whose poses these are, one for all 3Ds or one for each: the two are no witnesses of each other. By
+            default the run is one of its own. Where 3Ds got lost on the way, so that there are fewer, nothing is added.
         told : bool
             See `Columns`.
 
@@ -178,7 +179,10 @@ class Pool:
         summary, found = self._scored(posed, anchors, symmetry, context)
         keep = self.active
         scores = Scores(found.score[keep], found.first[keep], found.second[keep])
-        of = len(self.runs) if origin is None else origin
+        count = found.matrix.shape[1]
+        if len(origin) > 1 and len(origin) != count:
+            return
+        of = np.full(count, len(self.runs)) if not len(origin) else np.resize(np.asarray(origin, np.int64), count)
         made = Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry, told)
         self.runs.append(made)
 
@@ -201,12 +205,14 @@ class Pool:
         )  # fmt: skip
         return summary, found
 
-    def find_axes(self, decision: Decision, context: Context) -> tuple[Symmetry, Poses]:
-        """Look for the symmetry of the 3Ds kept; poses of all images, on the axes where there are some."""
+    def find_axes(self, decision: Decision, context: Context) -> tuple[Decision, Symmetry, Poses]:
+        """Look for the symmetry of the 3Ds kept; poses of all images, on the axes where there are some.
+
+        Where images refute a symmetry that made runs agree, the decision says that they do not.
+        """
         poses = self.poses(decision)
-        if self.options.symmetry == "C1":
-            noticed = [self._found.get(c) for c in decision.columns]
-            return Symmetry("C1", "C1", tuple(unasked(j, f) for j, f in enumerate(noticed, 1) if f and f.group != "C1")), poses
+        groups = {j: self._found[c].group for j, c in enumerate(decision.columns, 1) if c in self._found}
+        noticed = {j: group for j, group in groups.items() if group != "C1"}
         names = [str(self.folder / f"axes{end}.hed") for end in ("v", "lo", "h")]
 
         def map_of(images: str, group: str) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -220,7 +226,12 @@ class Pool:
             _, found = self._scored(images, names[1], group, context, mode="own")
             return np.asarray(found.score[np.isfinite(found.score[:, 0]), 0])
 
-        return find_axes(self.images, poses, self.options.symmetry, self.folder, map_of, score_of, context)
+        symmetry, laid = find_axes(self.images, poses, self.options.symmetry, noticed, self.folder, map_of, score_of, context)
+        refuted = {decision.columns[a.number - 1] for a in symmetry.axes if a.refuted}
+        if refuted:
+            self._refuted |= refuted
+            decision = compared_anew(decision, self.scores(), self.matrices(), self.run_of(), self.group_of, refuted)
+        return decision, symmetry, laid
 
     def scores(self) -> Scores:
         """Of all images in all 3Ds of all runs."""
@@ -228,17 +239,46 @@ class Pool:
 
     def decide(self, count: int | None) -> Decision:
         """Those of all runs that are kept: at most `count`, or as many as are needed."""
-        joined, matrix = self.scores(), np.concatenate([c.matrix for c in self.runs], 1)
-        told = np.repeat([c.told for c in self.runs], [c.matrix.shape[1] for c in self.runs])
-        if count is None:
-            return decide_number(joined, matrix, self.run_of(), MOST, self.group_of, told)
-        return decide(joined, matrix, self.run_of(), count, self.group_of, told)
+        given, how = (self.scores(), self.matrices(), self.run_of()), (self.group_of, self.told())
+        return decide_number(*given, MOST, *how) if count is None else decide(*given, count, *how)
+
+    def evaluate(self, columns: list[int]) -> Decision:
+        """What speaks for these 3Ds."""
+        return evaluate(self.scores(), self.matrices(), self.run_of(), columns, self.group_of)
+
+    def for_both(self, decision: Decision) -> list[tuple[int, int, int]]:
+        """Pairs of 3Ds kept that one 3D of the pool could stand for; not those whose images were told apart by other evidence."""
+        told, columns = self.told(), decision.columns
+        pairs = for_both(self.scores(), self.matrices(), decision, self.group_of)
+        return [(i, j, m) for i, j, m in pairs if not (told[columns[i]] and told[columns[j]])]
+
+    def merged(self, decision: Decision) -> Decision:
+        """One 3D in place of any two that it could stand for, where other runs do not have both."""
+        while pairs := [p for p in self.for_both(decision) if not all(decision.kept[k].again for k in p[:2])]:
+            i, j, column = pairs[0]
+            columns = sorted({c for k, c in enumerate(decision.columns) if k not in (i, j)} | {column})
+            why = "it repeats another one: the same structure, and no other run divides the images like this"
+            gone = [(c, why) for c in (decision.columns[i], decision.columns[j]) if c != column]
+            decision = replace(
+                self.evaluate(columns), removed=[*decision.removed, *gone], by_number=decision.by_number
+            )  # fmt: skip
+        return decision
+
+    def told(self) -> NDArray[np.bool_]:
+        """Whether the images of each 3D were told apart by other evidence than scores."""
+        return np.repeat([c.told for c in self.runs], [c.matrix.shape[1] for c in self.runs])
+
+    def matrices(self) -> NDArray[np.float64]:
+        """Poses of all images in all 3Ds of all runs, (n, m, 3, 3)."""
+        return np.concatenate([c.matrix for c in self.runs], 1)
 
     def group_of(self, column: int) -> NDArray[np.float64] | None:
         """Rotations (g, 3, 3) that leave the 3D of a column as it is, in its own frame; None: none are known."""
         run, k = self.place(column)
         if run.symmetry != "C1":
             return rotations(run.symmetry)
+        if column in self._refuted:
+            return None
         if column not in self._found:
             # also where no symmetry is asked for: poses of a symmetric 3D are the same but for its operations
             self._found[column] = look(_volume(run.volumes, k), self.options.symmetry)
@@ -247,7 +287,7 @@ class Pool:
 
     def run_of(self) -> NDArray[np.int64]:
         """Index of the run that gave each column its poses."""
-        return np.repeat([c.origin for c in self.runs], [c.matrix.shape[1] for c in self.runs])
+        return np.concatenate([c.origin for c in self.runs])
 
     def place(self, column: int) -> tuple[Columns, int]:
         """Run of a column, and its number there, from 0."""
@@ -440,8 +480,8 @@ def pool(
             p.add(os.path.basename(os.path.normpath(name)), source, context, symmetry_of(name, how.symmetry))
             if context.progress is not None:
                 context.progress(len(p.runs), len(runs))
-        decision = p.decide(volumes)
-        symmetry, poses = p.find_axes(decision, context)
+        decision = p.merged(p.decide(volumes))
+        decision, symmetry, poses = p.find_axes(decision, context)
         p.write_volumes(decision, symmetry, dst, context)
         if images_out is not None:
             p.write_images(poses, images_out, context)
