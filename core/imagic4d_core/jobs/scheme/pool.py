@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +244,18 @@ class Pool:
         pairs = for_both(self.scores(), self.matrices(), decision, self.group_of)
         return [(i, j, m) for i, j, m in pairs if not (told[columns[i]] and told[columns[j]])]
 
+    def merged(self, decision: Decision) -> Decision:
+        """One 3D in place of any two that it could stand for, where other runs do not have both."""
+        while pairs := [p for p in self.for_both(decision) if not all(decision.kept[k].again for k in p[:2])]:
+            i, j, column = pairs[0]
+            columns = sorted({c for k, c in enumerate(decision.columns) if k not in (i, j)} | {column})
+            why = "it repeats another one: the same structure, and no other run divides the images like this"
+            gone = [(c, why) for c in (decision.columns[i], decision.columns[j]) if c != column]
+            decision = replace(
+                self.evaluate(columns), removed=[*decision.removed, *gone], by_number=decision.by_number
+            )  # fmt: skip
+        return decision
+
     def told(self) -> NDArray[np.bool_]:
         """Whether the images of each 3D were told apart by other evidence than scores."""
         return np.repeat([c.told for c in self.runs], [c.matrix.shape[1] for c in self.runs])
@@ -458,7 +470,7 @@ def pool(
             p.add(os.path.basename(os.path.normpath(name)), source, context, symmetry_of(name, how.symmetry))
             if context.progress is not None:
                 context.progress(len(p.runs), len(runs))
-        decision = p.decide(volumes)
+        decision = p.merged(p.decide(volumes))
         symmetry, poses = p.find_axes(decision, context)
         p.write_volumes(decision, symmetry, dst, context)
         if images_out is not None:
