@@ -23,7 +23,10 @@ WORDS: dict[str, str] = {
     "msa classify": "Read: 131 to 199 (coordinates), 58. Written: 108 (class number), 58 (-1 for those in no class).",
     "msa projections": f"Read: {_POSE}, 58 (active), 25 to 27, 101, 102 and 93 with --weigh-ctf, 123 (pixel size). Written into "
     "--images-out: 131 on (coordinates), 108 (state), 51 with --as-membership.",
-    "msa volumes": f"Read: 131 on (coordinates), 123 (pixel size). Written: {_STATISTICS}.",
+    "msa states": f"Read: {_POSE}, 51 (3D), 58 (active), 25 to 27, 101, 102 and 93 with --weigh-ctf, 108 with --known. Written: "
+    "108 (state).",
+    "msa volumes": f"Read: 131 on (coordinates), 123 (pixel size); of --from-images {_POSE}, 58 (active), 25 to 27, 101, 102 and "
+    f"93 with --weigh-ctf. Written: {_STATISTICS}.",
     "threed-symmetry": f"Read: 123 (pixel size). Written into OUT: {_STATISTICS}.",
     "msa plot": "Read: 131 to 199 (coordinates), 108 (class), 150 (eigenvalue of an eigenimage). None are changed.",
     "classify2d": "Written into averages: 108 (class number), 114 and 59 (members), 115 (quality); into aligned images 100, 108, "

@@ -74,7 +74,7 @@ TABLE: dict[str, Entry] = {
     ),
     "msa states": Entry(_C + "msa_states:cli", "MSA", "Tell apart the states of the images of each 3D."),
     "msa volumes": Entry(
-        _C + "msa_volumes:cli", "MSA", "Make 3Ds along an eigenvolume: the mean plus the eigenvolume times coordinates."
+        _C + "msa_volumes:cli", "MSA", "Make 3Ds along an eigenvolume, or along a path through the coordinates."
     ),
     "msa classify": Entry(
         _C + "msa_classify:cli", "MSA", "Classify images or volumes by their MSA coordinates.", ("msa-classify",)

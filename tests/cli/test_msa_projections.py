@@ -96,7 +96,8 @@ def test_3ds_of_the_images_near_each_place(im4d, place):
     ends = sorted([z[h["REF3D"] == k].mean() / z.std() for k in (1, 2)])
     along = f"--along={ends[0]:.3f},{ends[1]:.3f}"
     pictures = ("--strip", "strip.png", "--film", "film.png")
-    done = im4d("msa", "volumes", "root", "ends.hed", along, "--number", 3, "--images", "states.hed", *pictures, "--json").json
+    words = ("msa", "volumes", "root", "ends.hed", along, "--number", 3, "--from-images", "states.hed")
+    done = im4d(*words, *pictures, "--json").json
     assert len(done["images"]) == 3 and done["images"][0] > 30 and done["pictures"] == ["strip.png", "film.png"]
     assert done["at"][1][0] == pytest.approx(np.mean(ends), abs=0.01)
     made, _ = read_stack("ends.hed")
@@ -106,7 +107,7 @@ def test_3ds_of_the_images_near_each_place(im4d, place):
     film = (place / "film.png").read_bytes()
     assert film.startswith(b"\x89PNG") and film.count(b"fcTL") == 4 and b"acTL" in film
     assert "no image lies near" in im4d(
-        "msa", "volumes", "root", "far.hed", "--along=50", "--images", "states.hed", code=3
+        "msa", "volumes", "root", "far.hed", "--along=50", "--from-images", "states.hed", code=3
     ).stderr  # fmt: skip
     assert not (place / "far.hed").exists()
 

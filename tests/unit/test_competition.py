@@ -7,7 +7,7 @@ import pytest
 
 from imagic4d_core.competition.agreement import match, same_poses
 from imagic4d_core.competition.choice import Scores, choose, losses
-from imagic4d_core.competition.deciding import decide, decide_number
+from imagic4d_core.competition.deciding import decide, decide_number, for_both, others
 from imagic4d_core.competition.verdict import Evidence, judged, statement
 from imagic4d_core.geometry.euler import J_HAND, matrix_from_euler, random_rotations
 
@@ -93,16 +93,32 @@ def test_a_structure_of_one_start_is_not_called_found_again():
     assert believed == {0: True, 1: False, 2: False} and not found.agreed
 
 
-def test_one_structure_divided_by_chance_becomes_one():
-    """Copies that divide the images of one structure in each start in another way do not stay."""
+def test_one_structure_divided_by_chance_is_seen():
+    """Copies that divide the images of one structure in each start in another way are a pair that one 3D could stand for."""
     rng = np.random.default_rng(3)
     n = 300
     poses = random_rotations(rng, n)
     frames = random_rotations(rng, 4)
     tastes = 0.02 * rng.standard_normal((n, 4))  # what an image prefers is the same in both halves of its samples
     scores = Scores(0.9 + tastes, 0.9 + tastes, 0.9 + tastes)
-    found = decide(scores, np.stack([poses @ f for f in frames], 1), np.array([0, 0, 1, 1]), 2)
-    assert len(found.kept) == 1 and "repeats" in found.removed[0][1]
+    seen = np.stack([poses @ f for f in frames], 1)
+    found = decide(scores, seen, np.array([0, 0, 1, 1]), 2)
+    assert not any(k.again for k in found.kept)
+    (pair,) = for_both(scores, seen, found)
+    assert pair[:2] == (0, 1)
+    # where no 3D sees the images of both as the two see their own, there is none
+    for c in range(4):
+        wrong = found.membership == (0 if c == found.columns[1] else 1)
+        seen[wrong, c] = random_rotations(rng, int(wrong.sum()))
+    assert for_both(scores, seen, found) == []
+
+
+def test_clear_structures_are_no_pair():
+    """Structures that other starts have as well, and that differ clearly, are not looked at again even where poses are shared."""
+    made = Made([[[0], [1], [2]], [[0], [1], [2]], [[0, 1], [2]]])
+    found = decide(made.scores, made.poses, made.run, 3)
+    assert all(k.again for k in found.kept) and for_both(made.scores, made.poses, found) == []
+    assert others(found, made.scores) is not None
 
 
 def test_same_images_in_other_poses_are_not_the_same():
