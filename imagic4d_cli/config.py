@@ -50,6 +50,15 @@ def _unknown(path: str, key: str, known: list[str]) -> click.UsageError:
     return click.UsageError(f"{path}: unknown key {key!r}{hint}")
 
 
+def _plain(path: str, key: str, value: Any) -> Any:
+    """A value as the command line would give it; dates and tables are none."""
+    if isinstance(value, bool | list):
+        return value
+    if isinstance(value, int | float | str):
+        return str(value)
+    raise click.UsageError(f"{path}: {key} is {value}; a word, a number or true or false is needed")
+
+
 def _options(cmd: click.Command) -> dict[str, str]:
     """Kebab-case name -> parameter name of a command's options."""
     return {str(p.name).replace("_", "-"): str(p.name) for p in cmd.params if isinstance(p, click.Option)}
@@ -85,13 +94,13 @@ def apply(ctx: click.Context, cmd: click.Command) -> None:
         elif name not in options.SHARED:
             raise _unknown(path, key, shared)
         elif name in own:
-            values[own[name]] = value
+            values[own[name]] = _plain(path, key, value)
     for key, value in settings.items():
         if isinstance(value, dict) and registry.ALIASES.get(key, key) == cmd.name:
             for inner, setting in value.items():
                 name = inner.replace("_", "-")
                 if name not in own:
                     raise _unknown(f"{path}: [{key}]", inner, list(own))
-                values[own[name]] = setting
+                values[own[name]] = _plain(path, inner, setting)
     ctx.meta[META] = path
     ctx.default_map = {str(cmd.name): values}

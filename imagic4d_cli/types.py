@@ -147,8 +147,8 @@ class Real(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
-        if not abs(number) < float("inf"):
-            self.fail(f"{value!r} is not a number that can be used; it must be finite", param, ctx)
+        if not abs(number) <= _LARGEST:
+            self.fail(f"{value!r} is not a number that can be used; it must be finite, and at most {_LARGEST:g} in size", param, ctx)
         return float(number)
 
     def _describe_range(self) -> str:

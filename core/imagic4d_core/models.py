@@ -140,7 +140,7 @@ def read_models(path: str | Path) -> ModelSet:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as err:
         raise InputError(f"{path}: cannot be read: {err.strerror or err}") from err
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise InputError(f"{path}: not a JSON file of blob models: {err}") from err
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or not data.get("models"):
         raise InputError(f'{path}: not a blob model file: expected an object with "schema": {SCHEMA} and "models"')

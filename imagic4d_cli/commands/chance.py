@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from imagic4d_cli import options as opt
+from imagic4d_cli import types
 from imagic4d_cli.run import Run, pass_run
 
 
@@ -16,6 +17,7 @@ from imagic4d_cli.run import Run, pass_run
 @opt.max_frequency
 @opt.mask_radius
 @opt.ctf_weights
+@opt.option("--images-out", type=types.TARGET, metavar="FILE", help="Write the images; those that no 3D explains are in none.")
 @opt.seed
 @opt.common
 @pass_run
@@ -26,9 +28,13 @@ def cli(run: Run, src: str, increment: float | None, max_shift: float | None, **
     difference must reach one standard deviation; memberships from two independent deals of the folds must agree.
     Exit 1 when nothing can be claimed.
 
+    Images that fit no 3D better than they fit random phases, and clearly worse than most, are counted: junk, or particles
+    of which too little is seen. In --images-out they have no 3D (word 51 is 0), and recon leaves them out.
+
     \b
     Examples:
       im4d chance posed.hed
+      im4d chance posed.hed --images-out good.hed
 
     See also: refine, angrec.
     """

@@ -45,21 +45,19 @@ def cli(run: Run, src: str, rundir: str, volumes: int | None, stop_after: str | 
     poses are refined while the resolution rises, until FSC, memberships and angles are stable. Images are always
     scored against 3Ds made without them. Every 3D gets a word: right (found again by independent starts), reproduced,
     not reproduced, repeats another, poor, noise. --volumes auto keeps as many 3Ds as the cross-validated score needs.
-    Starts are made without symmetry; --symmetry is looked for in the 3Ds kept, and imposed where all of them have it.
-    With --start header (3Ds centred first) or VOLUMES memberships settle at low resolution before poses are refined.
+    Starts are made in C1; --symmetry is looked for in the 3Ds kept, and imposed where all of them have it. With --start
+    header (3Ds centred first) or VOLUMES memberships settle at low resolution before poses are refined.
     With --weigh-ctf the CTF in words 25 to 27, 101 and 102 counts all along: for single images that were not corrected.
-    --where takes some of the images only, such as those of one 3D. --stop-after anneal makes one start for im4d pool.
-    Both hands are possible from projections alone. RUNDIR gets volumes, halves_a, halves_b, images (the input with
-    results in its headers), reprojections, summary.json, fsc.json, journal.jsonl, report.html and report.png. A run
-    that was stopped goes on with --resume and gives the same bytes.
+    --where takes some of the images, such as those of one 3D. --stop-after anneal makes one start for im4d pool. Both
+    hands are possible from projections alone. RUNDIR gets volumes, halves_a, halves_b, images (the input with
+    results in its headers), reprojections, summary.json, fsc.json, journal.jsonl, report.html. --resume: the same bytes.
 
     \b
     Examples:
       im4d refine averages.hed run1 --volumes 3 --seed 1
       im4d refine averages.mrcs run2 --volumes auto --max-resolution 15A --mask-radius 0.8
       mpiexec -n 4 im4d refine averages.hed run3 --volumes 6 --starts 12
-      im4d refine particles.star run4 --volumes 3 --weigh-ctf
-      im4d refine averages.hed run4b --volumes 1 --symmetry auto
+      im4d refine particles.star run4 --volumes 1 --weigh-ctf --symmetry auto
       im4d refine run1/images.hed run5 --volumes 2 --where "ref3d == 3"
       im4d refine averages.hed run1 --resume
       im4d refine averages.hed run1 --volumes 3 --seed 1 --script > run.sh

@@ -87,3 +87,9 @@ def test_damaged_files(tmp_path, monkeypatch, form):
 @pytest.mark.parametrize("form", FORMS)
 def test_many_damaged_files(tmp_path, monkeypatch, form):
     _cases(form, QUICK, 20_000 // len(FORMS) + 1, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(("form", "number"), [("map", 864), ("par", 91)])
+def test_damage_that_was_not_taken_well(tmp_path, monkeypatch, form, number):
+    """A signalling NaN; the number of an image beyond 64 bits."""
+    _cases(form, number, number + 1, tmp_path, monkeypatch)

@@ -21,20 +21,29 @@ BOX, GROUP = 32, "C3"
 QUICK = ["--volumes", "1", "--iterations", "8", "--seed", "2", "--threads", "1", "--no-report"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """160 images of a structure with three-fold symmetry, and two sets of poses in C1: each in a frame of its own, mates by turns."""
-    at = tmp_path_factory.mktemp("symmetric")
+def simulated(at, further=0.0):
+    """160 images of a structure with three-fold symmetry; `further`: and a blob that breaks it, with such a share of the mass."""
     rng = rng_for(5, "tests/symmetric")
     ops, unit = rotations(GROUP), 12
     direction = rng.standard_normal((unit, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     part = direction * rng.uniform(3.0, 10.0, (unit, 1))
     positions = np.concatenate([part @ op.T for op in ops])
-    model = Model(GROUP, positions, np.full(3 * unit, 1.0), np.tile(rng.uniform(0.5, 1.5, unit), 3))
+    weight = np.tile(rng.uniform(0.5, 1.5, unit), 3)
+    if further:
+        positions, weight = np.vstack([positions, [9.0, 4.0, 3.0]]), np.append(weight, further * weight.sum())
+    model = Model(GROUP, positions, np.full(len(weight), 1.0), weight)
     write_stack(at / "truth.hed", volume(model, BOX)[None], pixel_size=4.0)
     (at / "truth.blobs.json").write_text(json.dumps(models_to_json(ModelSet(BOX, 4.0, [model]))))
     simulate(at / "truth.blobs.json", at / "images.hed", images=160, snr=3.0, shift_sigma=0.5, seed=6, truth=at / "known.hed")
+    return rng
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Images, and two sets of poses in C1: each in a frame of its own, and any of the mates by symmetry."""
+    at = tmp_path_factory.mktemp("symmetric")
+    rng, ops = simulated(at), rotations(GROUP)
     with open_stack(at / "known.hed") as stack:
         headers = stack.headers()
     for name, frame in zip(("a", "b"), random_rotations(rng, 2), strict=True):
@@ -71,6 +80,17 @@ def test_starts_agree_though_no_symmetry_is_asked_for(folder, im4d):
     done = pooled(im4d, folder, "C1")
     assert done["agreed"] and done["symmetry"]["group"] == "C1"
     assert f"try --symmetry {GROUP}" in done["symmetry"]["volumes"][0]["why"]
+
+
+def test_images_refute_a_pseudo_symmetry(tmp_path, im4d):
+    """The map looks three-fold; the images, whose poses know where the further blob is, fit the symmetric map worse."""
+    simulated(tmp_path, further=0.05)
+    done = im4d(
+        "pool", tmp_path / "known.hed", tmp_path / "kept.hed", "--prepared", tmp_path / "images.hed", "--volumes", "1",
+        "--symmetry", "auto", "--json",
+    ).json["symmetry"]  # fmt: skip
+    assert done["group"] == "C1" and done["volumes"][0]["gain"] < -0.002
+    assert "pseudo-symmetry" in done["volumes"][0]["why"] and done["statement"].startswith("No symmetry")
 
 
 @pytest.mark.slow

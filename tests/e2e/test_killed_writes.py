@@ -25,6 +25,7 @@ COMMANDS = {
     "convert new list": (["convert", "images.hed", "new.star"], ["new.mrcs", "new.star"]),
     "header set": (["header", "set", "made.hed", "REF3D=5"], ["made.hed", "made.img"]),
     "header set out": (["header", "set", "images.hed", "made.hed", "REF3D=5", "--overwrite"], ["made.hed", "made.img"]),
+    "header set of a list": (["header", "set", "made.mrcs", "REF3D=5"], ["made.mrcs", "made.star"]),
     "header wipe": (["header", "wipe", "made.hed", "--word", "EULER"], ["made.hed", "made.img"]),
     "excopy": (["excopy", "images.hed", "made.hed", "--operation", "reverse", "--overwrite"], ["made.hed", "made.img"]),
     "arithmetic": (["arithmetic", "images.hed", "made.hed", "--operation", "abs", "--overwrite"], ["made.hed", "made.img"]),

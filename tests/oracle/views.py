@@ -35,7 +35,8 @@ def cone_loop(a, b, axis, opening):
         k = [q if q <= (n - 1) // 2 else q - n for q in (x, y, z)]
         length = math.sqrt(sum(q * q for q in k))
         r = round(length)
-        if not 0 < r < n // 2 or abs(sum(p * q for p, q in zip(k, axis, strict=True))) / length <= math.cos(math.radians(opening)):
+        outside = abs(sum(p * q for p, q in zip(k, axis, strict=True))) <= length * math.cos(math.radians(opening))
+        if not 0 < r < n // 2 or outside:
             continue
         f, g = fa[z, x, y], fb[z, x, y]
         sums[:, r] += (f * np.conj(g)).real, abs(f) ** 2, abs(g) ** 2

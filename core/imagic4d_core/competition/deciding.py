@@ -30,6 +30,8 @@ LOOKED_AT = 0.3
 COVERS, SHARED = 0.8, 0.6
 #: Two 3Ds that other runs found as well are surely two if one in their place loses so many standard errors of the score.
 CLEAR = 12.0
+#: A 3D of junk: other starts gather the same images (least Jaccard index), but not in the same poses (greatest share).
+JUNK_SHARED, JUNK_POSED = 0.7, 0.35
 #: A 3D is needed if the cross-validated score falls by so many standard errors without it; one whose images were told apart by
 #: other evidence, by so many.
 SURE, SURE_TOLD = 3.0, 1.0
@@ -63,6 +65,11 @@ class Kept:
     best: Match
     nearest: int = -1
 
+    @property
+    def like_junk(self) -> bool:
+        """Whether starts gather these images, but see no structure in them that they agree on."""
+        return not self.again and self.best.jaccard >= JUNK_SHARED and self.best.posed < JUNK_POSED
+
 
 @dataclass
 class Decision:
@@ -90,8 +97,13 @@ class Decision:
 
     @property
     def agreed(self) -> bool:
-        """Whether every 3D kept was found by another run."""
-        return all(k.again for k in self.kept)
+        """Whether every 3D kept, but for those of junk, was found by another run; there is one at least."""
+        return all(k.again or k.like_junk for k in self.kept) and self.particles > 0
+
+    @property
+    def particles(self) -> int:
+        """Number of 3Ds that are not of junk."""
+        return sum(not k.like_junk for k in self.kept)
 
     @property
     def columns(self) -> list[int]:
@@ -185,6 +197,18 @@ def _found_again(
             if list(stands.values()).count(other) == 1:
                 again[j].append(int(r))
     return [tuple(runs) for runs in again], nearest
+
+
+def compared_anew(
+    decision: Decision, scores: Scores, poses: F64, run: NDArray[np.int64], groups: Groups, columns: set[int]
+) -> Decision:
+    """The same choice; of some columns it is looked anew which runs have them, as other poses count as the same now."""
+    again, best = _found_again(scores.whole, poses, run, decision.columns, decision.membership, groups)
+    kept = [
+        replace(k, again=a, best=b[0], nearest=b[1]) if k.column in columns else k
+        for k, a, b in zip(decision.kept, again, best, strict=True)
+    ]
+    return replace(decision, kept=kept)
 
 
 def _fitting(score: F64, membership: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ AGAIN, STAYED = 1, 0.7
 #: A 3D that another start has about in the same images (Jaccard), but not surely, is reproduced in part.
 NEARLY = 0.6
 
-WORDS = ("right", "reproduced", "not reproduced", "not compared", "repeats another", "poor", "noise")
+WORDS = ("right", "reproduced", "mixed", "not reproduced", "not compared", "repeats another", "poor", "noise")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Evidence:
         Half sets agree over fewer than 3 Fourier pixels.
     images : int
     duplicate_of : int or None
+    states : int
+        Classes that its images fall into by MSA in three dimensions; 0: they show no difference.
     """
 
     runs: int
@@ -47,6 +49,7 @@ class Evidence:
     poor: bool
     images: int
     duplicate_of: int | None
+    states: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -63,8 +66,10 @@ def judged(e: Evidence) -> tuple[str, str]:
         return "noise", f"its images fit it hardly better than random phases (effect {e.effect:.1f}): nothing is claimed"
     if e.poor:
         return "poor", "its half sets agree over fewer than 3 Fourier pixels"
-    if e.duplicate_of is not None:
+    if e.duplicate_of is not None and e.again < AGAIN:
         return "repeats another", f"it is the same as 3D {e.duplicate_of} as far as it is resolved: ask for fewer"
+    if e.states > 1:
+        return "mixed", f"its images fall into {e.states} classes (im4d msa states): more than one 3D is in it, ask for more"
     if e.runs < 2:
         return "not compared", "one run from given poses or 3Ds: compare it with another (im4d compare) before you believe it"
     common = f"{100 * e.jaccard:.0f} % of the images in common, {100 * e.posed:.0f} % of these in the same pose"
@@ -82,9 +87,8 @@ def statement(words: Sequence[str]) -> str:
         return "Nothing is claimed: the 3Ds are not above chance. Look at the images, and at their number and scale."
     if right == len(words):
         return (
-            (f"All {right} 3Ds were" if right > 1 else "The 3D was") + " found again by independent starts. Compare images with "
-            "re-projections by eye before you use it."
-        )
+            f"All {right} 3Ds were" if right > 1 else "The 3D was"
+        ) + " found again by independent starts. Compare images with re-projections by eye before you use it."
     return (
         f"{right} of {len(words)} 3Ds were found again by independent starts and may be believed; the others not yet. Try more "
         "starts (--starts 12), another number of 3Ds, or images that are no particles left out."

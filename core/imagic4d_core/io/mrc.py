@@ -138,15 +138,15 @@ class MrcFile:
         elif _volume_of_relion(head, path):
             stack = False
             notes.append(
-                "space group 0, but a cube with a cell of its own: taken as a volume, as RELION and Chimera write them; where it is "
-                "a stack of images: convert --what images"
+                "space group 0, but a cube with a cell of its own: taken as a volume, as RELION and Chimera write them; where it "
+                "is a stack of images: convert --what images"
             )
         elif stack or zs == 1:
             sections = 1
             if ispg == 0 and zs == mz > 1 and float(head["cella"]["z"]) > 0 and path.suffix.lower() not in (".mrcs", ".st"):
                 notes.append(
-                    f"space group 0, but a sampling and a cell along z: taken as {zs} images; where it is a map, as Chimera writes "
-                    f"them: convert --what volumes --sections {zs}"
+                    f"space group 0, but a sampling and a cell along z: taken as {zs} images; where it is a map, as Chimera "
+                    f"writes them: convert --what volumes --sections {zs}"
                 )
         elif not stack and xs == ys != zs and path.with_suffix(".star").is_file() and _star_names(path) == zs:
             sections = 1

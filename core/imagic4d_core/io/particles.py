@@ -19,6 +19,8 @@ from imagic4d_core.io.outside import check_headers, check_rows
 EXTRA = ("DEFOCUS1", "DEFOCUS2", "DEFANGLE", "VOLTAGE", "SPABERR", "CTFQUAL", "CLASSNO", "NUMCLS", "MIDENT")
 #: How many folders above a metadata file are tried as the project's folder.
 _LEVELS = 6
+#: No file holds so many images.
+_MOST = 1 << 48
 #: Rows checked at a time.
 _WINDOW = 8192
 
@@ -133,6 +135,10 @@ class Particles:
 
     def check(self) -> None:
         """Refuse rows with a NaN or a senseless number in what is taken over (InputError)."""
+        far = (self.image < 0) | (self.image >= _MOST)
+        if far.any():
+            row = int(np.argmax(far)) + 1
+            raise InputError(f"{self.path}: row {row}: the number of the image is none that can be; images count from 1")
         if self.metadata.pixel_size is not None:
             check_rows({"the pixel size": (self.metadata.pixel_size, 1e15)}, self.path)
         for start in range(0, len(self), _WINDOW):

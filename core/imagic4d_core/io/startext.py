@@ -55,12 +55,32 @@ def _word_counts(text: str) -> NDArray[np.intp]:
     return np.diff(np.cumsum(begins, dtype=np.intp)[ends], prepend=0)
 
 
+def _too_many_words(text: str) -> bool:
+    """Whether a table has more words than its lines times its columns: a quick look, as lists may have millions of rows."""
+    begin = text.find("\nloop_")
+    while begin >= 0:
+        after = text.find("\nloop_", begin + 1)
+        stop = min((k for k in (after, text.find("\ndata_", begin + 1)) if k >= 0), default=len(text))
+        at, columns = text.find("\n", begin + 1), 0
+        while at >= 0 and text.startswith("_", at + 1):
+            at, columns = text.find("\n", at + 1), columns + 1
+        rows = text[at:stop].strip() if at >= 0 else ""
+        if columns and rows:
+            blank = np.frombuffer(rows.encode("utf-8", "surrogatepass"), np.uint8) <= 32
+            if np.count_nonzero(blank[1:] & ~blank[:-1]) + 1 > columns * (rows.count("\n") + 1):
+                return True
+        begin = after
+    return False
+
+
 def joined(text: str) -> str:
     """Text with names that hold blanks in quotes, where the other columns of the row leave no doubt.
 
     Rows that have more words than their table has columns are looked at: columns whose label ends in Name or File take what the
     others, which are numbers or single words, leave; a row that can be divided in several ways stays as it is.
     """
+    if not _too_many_words(text):
+        return text
     counts = _word_counts(text)
     lines: list[str] | None = None
     for begin, stop, tags in _loops(text, counts):

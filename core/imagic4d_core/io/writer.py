@@ -1,6 +1,5 @@
 """Writing stacks: temporary files beside the target, filled by any rank and thread, renamed together when complete."""
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +18,6 @@ from imagic4d_core.io.particles import Metadata
 from imagic4d_core.io.starout import would_lose, write_star
 from imagic4d_core.io.statistics import image_statistics, volume_statistics
 from imagic4d_core.parallel import SERIAL
-
-log = logging.getLogger(__name__)
 
 _MRC_ENDS = (".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".ali")
 _ENDS = dict.fromkeys(_MRC_ENDS, "MRC") | {".star": "MRC", ".spi": "SPIDER", ".stk": "SPIDER", ".vol": "SPIDER"}
@@ -103,11 +100,6 @@ class StackWriter:
         self.listed = Path(path).suffix.lower() == ".star"
         if self.listed and self.is_volumes:
             raise OutputError(f"{path}: a STAR file lists images, not volumes; write volumes to a name ending in .mrc")
-        if any(origin) and self.format != "MRC" and comm.rank == 0:
-            log.warning(
-                "%s: ORIGIN %s A of the map is not kept in %s files, and the map will lie elsewhere beside models; a name ending "
-                "in .mrc keeps it", path, " ".join(f"{v:.6g}" for v in origin), self.format,
-            )  # fmt: skip
         if self.format == "HDF":
             eman.need(path)
         if min(shape) < 1:

@@ -261,7 +261,7 @@ def _document(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         return document if isinstance(document, dict) else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

@@ -121,7 +121,8 @@ def load(root: str | os.PathLike) -> Model:
         document = json.loads(path.read_text(encoding="utf-8"))
         metric, invariant, box = document["metric"], document["invariant"], tuple(document["box"])
         good = metric in (*METRICS, PROJECTION) and len(box) == 3 and document["schema"] == 1
-    except (ValueError, KeyError, TypeError):
+        good = good and isinstance(document["eigenvalues"], list) and isinstance(document["ring_radius"], int | float)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         good = False
     if not good:
         raise InputError(f"{path}: is not the .json of an MSA run (schema 1)")

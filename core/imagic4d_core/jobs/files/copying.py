@@ -74,6 +74,15 @@ class CopySummary:
         return [f"{self.output}: {where}{shape} ({self.format}, {self.type}{step})"]
 
 
+def say_lost_origin(stack: Stack, dst: str | os.PathLike, form: str) -> None:
+    """Warn where a map has an ORIGIN, and the output is in a format that has none."""
+    if any(stack.origin) and form != "MRC":
+        log.warning(
+            "%s: ORIGIN %s A of %s is not kept in %s files, and the map will lie elsewhere beside models; a name ending in .mrc "
+            "keeps it", dst, " ".join(f"{v:.6g}" for v in stack.origin), stack.path, form,
+        )  # fmt: skip
+
+
 def shape_text(objects: int, sections: int, lines: int, pixels: int) -> str:
     """A shape in words, e.g. ``3 volumes of 64 x 64 x 64``."""
     size = f"{sections} x {lines} x {pixels}" if sections > 1 else f"{lines} x {pixels}"
@@ -242,6 +251,7 @@ def put(
         name, objects, planes, stack.lines, stack.pixels, pixel_size=size, overwrite=overwrite, dtype=dtype, rows=rows,
         type_word=word, nblocks=stack.nblocks, origin=stack.origin, volumes=volumes,
     ) as writer:  # fmt: skip
+        say_lost_origin(stack, writer.path, writer.format)
         _move(stack, writer, 0, rows, finite, progress, edit=edit)
     copied = stack.objects if (objects, planes) == (stack.objects, stack.sections) else objects
     return _summary(stack, writer, copied, None, size or stack.pixel_size)

@@ -178,7 +178,8 @@ def _statistics(stack: Stack, progress: Progress = None) -> dict[str, float]:
     whole = _Whole()
     for start, stop in stack.blocks():
         data = stack.read_raw(start, stop)
-        whole.add((np.abs(data) if data.dtype.kind == "c" else data).astype(np.float64))
+        with np.errstate(invalid="ignore", over="ignore"):  # signalling NaN
+            whole.add((np.abs(data) if data.dtype.kind == "c" else data).astype(np.float64))
         if progress:
             progress(stop, stack.n_images)
     return whole.result()
@@ -475,7 +476,8 @@ def _check_densities(stack: Stack, out: Validation, progress: Progress) -> None:
     whole = _Whole()
     for start, stop in stack.blocks():
         data = stack.read_raw(start, stop)
-        x = (np.abs(data) if data.dtype.kind == "c" else data).astype(np.float64).reshape(stop - start, -1)
+        with np.errstate(invalid="ignore", over="ignore"):  # signalling NaN
+            x = (np.abs(data) if data.dtype.kind == "c" else data).astype(np.float64).reshape(stop - start, -1)
         finite = np.isfinite(x).all(1)
         bad += (np.flatnonzero(~finite) + start + 1).tolist()
         with np.errstate(invalid="ignore", over="ignore"):

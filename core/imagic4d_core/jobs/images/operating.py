@@ -17,7 +17,7 @@ from imagic4d_core.errors import InputError, MismatchError
 from imagic4d_core.io.locations import Locations
 from imagic4d_core.io.stack import Stack, create_stack, open_stack
 from imagic4d_core.io.writer import output_format
-from imagic4d_core.jobs.files.copying import shape_text
+from imagic4d_core.jobs.files.copying import say_lost_origin, shape_text
 from imagic4d_core.parallel import SERIAL, Comm, map_blocks, thread_count
 
 UNITS = ("images", "volumes")
@@ -231,6 +231,8 @@ def operate(
             dst, objects, sections, new[-2], new[-1], pixel_size=size, overwrite=overwrite, comm=comm, dtype=dtype,
             volumes=volumes, nblocks=stack.nblocks, history=what, rows=rows, origin=origin_of(stack, new, None, scale, own),
         ) as writer:  # fmt: skip
+            if comm.rank == 0:
+                say_lost_origin(stack, writer.path, writer.format)
 
             def block(span: tuple[int, int]) -> None:
                 start, stop = span

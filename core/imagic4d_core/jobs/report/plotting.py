@@ -177,7 +177,7 @@ def read_curves(path: str | Path) -> tuple[list[dict[str, Any]], float | None]:
         return _csv_curves(path, text), None
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}") from error
     found = document if isinstance(document, dict) else {}
     listed = found.get("volumes") or found.get("curves") or ([found] if "fsc" in found else [])

@@ -164,7 +164,7 @@ def _document(path: Path, missing: list[str]) -> dict[str, Any]:
     except OSError as error:
         missing.append(f"{path.name}: {(error.strerror or str(error)).lower()}")
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         missing.append(f"{path.name}: not JSON: {error}")
         return {}
     if not isinstance(value, dict):
@@ -187,7 +187,7 @@ def read_journal(path: str | Path, missing: list[str] | None = None) -> list[dic
         try:
             entry = json.loads(row)
             entries[int(entry["iteration"])] = entry
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             broken += bool(row.strip())
     if broken:
         missing.append(f"{path.name}: {broken} lines are not entries of a journal")

@@ -57,7 +57,7 @@ def report_classes(
     folder = Path(rundir)
     try:
         summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder}: no finished run of classify2d (summary.json is missing or damaged)") from error
     page = Path(output) if output is not None else folder / "report.html"
     picture = page.with_suffix(".png") if output is not None else folder / "averages.png"

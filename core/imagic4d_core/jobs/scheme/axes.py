@@ -74,6 +74,11 @@ class Axes:
     error: float | None = None
 
     @property
+    def refuted(self) -> bool:
+        """The map looks symmetric, and its images say that it is not."""
+        return self.gain is not None and self.seen == "C1"
+
+    @property
     def mates(self) -> F64:
         """Rotations (g, 3, 3) that leave the 3D, as it lies, about as it is: poses that differ by these look the same."""
         turn = np.eye(3) if self.laid else np.array(self.rotation)
@@ -149,14 +154,10 @@ def seen(number: int, found: FoundSymmetry, why: str) -> Axes:
     )  # fmt: skip
 
 
-def unasked(number: int, found: FoundSymmetry) -> Axes:
-    """What is said of a 3D whose symmetry was noticed though none was asked for."""
-    return seen(number, found, f"none was asked for; its map looks like {found.group}: try --symmetry {found.group}")
-
-
 def find_axes(
-    images: str, poses: Poses, asked: str, folder: Path, map_of: MapOf, score_of: ScoreOf, context: Context
-) -> tuple[Symmetry, Poses]:
+    images: str, poses: Poses, asked: str, noticed: dict[int, str], folder: Path, map_of: MapOf, score_of: ScoreOf,
+    context: Context,
+) -> tuple[Symmetry, Poses]:  # fmt: skip
     """Look for symmetry in every 3D, and lay those that have it on its axes.
 
     Parameters
@@ -165,7 +166,9 @@ def find_axes(
     poses : Poses
         Of all images, 3Ds numbered from 1, found in C1.
     asked : str
-        A group, or AUTO.
+        A group, or AUTO; C1: those noticed are looked at, and nothing is laid.
+    noticed : dict of int to str
+        Groups that 3Ds, by their numbers, were seen to have.
     folder : Path
         For intermediate files.
     map_of, score_of : callable
@@ -181,23 +184,33 @@ def find_axes(
     laid = poses.copy()
     axes: list[Axes] = []
     for k in range(1, int(poses.ref3d.max(initial=0)) + 1):
-        mine = poses.ref3d == k
-        alone = _alone(images, laid, mine, str(folder / f"axes{k}.hed"), context)
-        volume, halves = map_of(alone, "C1")
-        found: FoundSymmetry = context.comm.bcast(look(volume, asked, halves) if context.comm.rank == 0 else None)
-        if asked not in (AUTO, found.group):
-            there = "no other is there" if found.group == "C1" else f"{found.group} is there ({found.reason})"
-            axes.append(seen(k, found, f"not {asked}; {there}"))
+        if asked == "C1" and k not in noticed:
             continue
-        if found.group == "C1":
-            axes.append(seen(k, found, found.reason))
+        mine = poses.ref3d == k
+        alone = _alone(images, poses, mine, str(folder / f"axes{k}.hed"), context)
+        volume, halves = map_of(alone, "C1")
+        wanted = noticed[k] if asked == "C1" else asked
+        found: FoundSymmetry = context.comm.bcast(look(volume, wanted, halves) if context.comm.rank == 0 else None)
+        if found.group == "C1" or wanted not in (AUTO, found.group):
+            axes.append(seen(k, found, found.reason if wanted == AUTO else _other(wanted, found)))
             continue
         before = score_of(alone, "C1")
-        laid.follow(mine, found.rotation, found.shift)
-        after = score_of(_alone(images, laid, mine, alone, context), found.group)
-        axes.append(_tried(seen(k, found, found.reason), after - before))
+        turned = poses.copy()
+        turned.follow(mine, found.rotation, found.shift)
+        after = score_of(_alone(images, turned, mine, alone, context), found.group)
+        one = _tried(seen(k, found, found.reason), after - before)
+        if asked == "C1":
+            like = f"none was asked for; its map looks like {one.group}: try --symmetry {one.group}"
+            one = replace(one, group="C1", laid=False, why=one.why if one.group == "C1" else like)
+        else:
+            laid.follow(mine, found.rotation, found.shift)
+        axes.append(one)
     names = {a.group for a in axes}
     return Symmetry(asked, names.pop() if len(names) == 1 else "C1", tuple(axes)), laid
+
+
+def _other(asked: str, found: FoundSymmetry) -> str:
+    return f"not {asked}; " + ("no other is there" if found.group == "C1" else f"{found.group} is there ({found.reason})")
 
 
 def _tried(one: Axes, rise: F64) -> Axes:
@@ -207,7 +220,8 @@ def _tried(one: Axes, rise: F64) -> Axes:
     said = f"the score of its images changes by {gain:+.4f} (+- {error:.4f}) with it"
     if gain >= -max(SURE * error, FALL):
         return replace(one, group=one.seen, why=f"{one.why}; {said}")
-    return replace(one, why=f"looks like {one.seen}, but {said}: a pseudo-symmetry")
+    # poses that differ by its operations are not the same
+    return replace(one, seen="C1", why=f"looks like {one.seen}, but {said}: a pseudo-symmetry")
 
 
 def _alone(images: str, poses: Poses, mine: NDArray[np.bool_], out: str, context: Context) -> str:

@@ -1,17 +1,20 @@
 """Is what refinement found above chance? Images against 3Ds made without them, and against 3Ds of random phases."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.competition.explained import explained
 from imagic4d_core.errors import MismatchError
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import scratch_folder
+from imagic4d_core.io.replacing import replace_headers
 from imagic4d_core.io.stack import create_stack, open_stack
+from imagic4d_core.io.writer import check_output
 from imagic4d_core.jobs.scheme.angrec.reconstitute import reconstitute
 from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.parallel import SERIAL, Comm
@@ -25,6 +28,8 @@ from imagic4d_core.units import Frequency
 EFFECT = 2.0
 #: Least adjusted Rand index of the memberships that two independent deals of the folds give.
 AGREEMENT = 0.6
+#: Least share of a 3D's images that must be explained by one for the others to stay.
+MOSTLY = 0.5
 
 
 @dataclass
@@ -41,6 +46,12 @@ class Chance:
         Adjusted Rand index of the memberships from two independent deals of the folds (1 for a single 3D).
     fsc_above_chance, membership_above_chance : bool
     statement : str
+    unexplained : int
+        Images that no 3D explains better than random phases do, see `competition.explained`.
+    threshold : float or None
+        Least rise of their score over that of random phases that the others have; None where images cannot be told apart.
+    junk : list of int
+        3Ds (word 51 of the input) most of whose images are among them: the rest of these are counted, too.
     """
 
     images: int
@@ -52,6 +63,9 @@ class Chance:
     fsc_above_chance: bool
     membership_above_chance: bool
     statement: str
+    unexplained: int = 0
+    threshold: float | None = None
+    junk: list[int] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -63,7 +77,8 @@ class Chance:
             f"{self.images} images, {self.volumes} 3Ds: mean cross-validated score {self.score:.4f}, random phases "
             f"{self.null_score:.4f}, effect {self.effect:.2f}; memberships of two deals agree to {self.agreement:.3f}",
             self.statement,
-        ]
+            f"{self.unexplained} images are explained by no 3D better than by random phases" if self.unexplained else "",
+        ][: 3 if self.unexplained else 2]
 
 
 def chance(
@@ -78,6 +93,7 @@ def chance(
     weigh_ctf: bool = False,
     amplitude_contrast: float = 0.1,
     seed: int = 0,
+    images_out: str | None = None,
     near: str | None = None,
     overwrite: bool = False,
     comm: Comm = SERIAL,
@@ -92,6 +108,8 @@ def chance(
         Images with poses and memberships.
     increment, symmetry, max_shift, max_frequency, mask_radius, folds, weigh_ctf, amplitude_contrast, seed
         As in `jobs.scheme.angrec.reconstitute` and `jobs.scheme.recon.reconstruct`.
+    images_out : path, optional
+        The images; those that no 3D explains are in none (word 51 is 0).
     near : path, optional
         Intermediate files go beside it (default: beside `src`).
 
@@ -105,6 +123,8 @@ def chance(
         raise MismatchError(
             f"{src}: {count} active image{'s' * (count != 1)}; they are dealt into {folds} folds, and each needs one at least"
         )
+    if images_out is not None:
+        check_output(images_out, overwrite)
     limit = max_frequency or Frequency(0.33)
     work: dict[str, Any] = {"symmetry": symmetry, "mask_radius": mask_radius, "max_frequency": limit}
     work |= {"weigh_ctf": weigh_ctf, "amplitude_contrast": amplitude_contrast, "comm": comm, "threads": threads}
@@ -129,15 +149,30 @@ def chance(
                 progress(deal + 1, 2)
     assert null is not None
     with open_stack(src) as images:
-        active = images.columns(["ACTIVE"])["ACTIVE"] >= 0
-    d = (scores[0] - null)[active]
+        headers = images.headers()
+    active = headers["ACTIVE"] >= 0
+    fits = explained(scores[0][active], null[active])
+    d = (scores[0] - null)[active][fits.images]
     effect = float(d.mean() / d.std()) if d.std() > 0 else 0.0
     agreement = float(adjusted_rand_index(memberships[0][active], memberships[1][active])) if volumes > 1 else 1.0
     structure = effect >= EFFECT
     member = structure and agreement >= AGREEMENT
+    known = Poses.from_headers(headers)
+    member_of = known.ref3d[active]
+    # a 3D is as good as most of its images; and of what is not above chance no image is better or worse than another
+    junk = [int(k) for k in np.unique(member_of[member_of > 0]) if fits.images[member_of == k].mean() < MOSTLY]
+    out = ~fits.images | np.isin(member_of, junk)
+    left = np.flatnonzero(active)[out] if structure else np.zeros(0, np.int64)
+    if images_out is not None:
+        if comm.rank == 0:
+            known.ref3d[left] = known.ref3d2[left] = 0
+            known.confidence[left] = 0.0
+            replace_headers(src, known.into_headers(headers), images_out, overwrite=True)
+        comm.barrier()
     return Chance(
         int(active.sum()), volumes, float(scores[0][active].mean()), float(null[active].mean()), effect, agreement,
-        structure, member, _statement(structure, member, volumes, effect, agreement),
+        structure, member, _statement(structure, member, volumes, effect, agreement), len(left),
+        fits.threshold if structure and np.isfinite(fits.threshold) else None, junk if structure else [],
     )  # fmt: skip
 
 

@@ -117,19 +117,45 @@ class Mixed:
         return out
 
     def _look(self, column: int, members: Members, index: int, context: Context) -> NDArray[np.int32]:
-        """Number of the stable class of each image in the poses of a 3D, from 1; 0: none. Shape (images,)."""
-        options, box = self.pool.options, self.pool.box
-        radius = RADIUS * box / 2
-        if options.mask_radius is not None:
-            radius = min(radius, in_pixels(options.mask_radius, box))
-        split, number = split_images(
-            self.pool.images, self._poses(column), members, components=COMPONENTS, states=CLASSES, mask_radius=radius,
-            r_max=bands_for(box, radius, (box - 1) // 2)[0], contrast=options.amplitude_contrast if options.weigh_ctf else None,
-            seed=(self.seed * 7919 + index) % (1 << 31), threads=thread_count(context.threads),
+        """`look` at images in the poses of a 3D."""
+        options = self.pool.options
+        return look(
+            self.pool.images, self._poses(column), members, self.pool.box, mask_radius=options.mask_radius,
+            contrast=options.amplitude_contrast if options.weigh_ctf else None, seed=(self.seed * 7919 + index) % (1 << 31),
+            threads=thread_count(context.threads),
         )  # fmt: skip
-        out = np.zeros(len(members), np.int32)
-        out[number] = split.told()[0]
-        return out
+
+
+def look(
+    images: str, poses: Poses, members: Members, box: int, *, mask_radius: float | None, contrast: float | None, seed: int,
+    threads: int,
+) -> NDArray[np.int32]:  # fmt: skip
+    """A quick look at images of one 3D: number of the stable class of each, from 1; 0: none. Shape (images,).
+
+    Parameters
+    ----------
+    images : path
+    poses : Poses
+        Of all images.
+    members : ndarray of bool, shape (images,)
+        Those of the 3D, `LEAST` at least.
+    box : int
+    mask_radius : float or None
+        As of `refine`.
+    contrast : float or None
+        Amplitude contrast, where the CTF in the headers counts.
+    seed, threads : int
+    """
+    radius = RADIUS * box / 2
+    if mask_radius is not None:
+        radius = min(radius, in_pixels(mask_radius, box))
+    split, number = split_images(
+        images, poses, members, components=COMPONENTS, states=CLASSES, mask_radius=radius,
+        r_max=bands_for(box, radius, (box - 1) // 2)[0], contrast=contrast, seed=seed, threads=threads,
+    )  # fmt: skip
+    out = np.zeros(len(members), np.int32)
+    out[number] = split.told()[0]
+    return out
 
 
 def _jaccard(a: Members, b: Members) -> float:

@@ -17,12 +17,13 @@ import numpy as np
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
+from imagic4d_core.geometry.symmetry import canonical
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.jobs.files.selecting import fulfil
 from imagic4d_core.jobs.msa.splitting import RADIUS
 from imagic4d_core.jobs.runfolder import Iteration, Plan, Step, epoch_now, shown_name
 from imagic4d_core.jobs.scheme.axes import AUTO
-from imagic4d_core.jobs.scheme.steps import AngrecStep, PrepareStep, ReconStep, StatesStep, TakeoverStep
+from imagic4d_core.jobs.scheme.steps import AngrecStep, ChanceStep, PrepareStep, ReconStep, StatesStep, TakeoverStep
 from imagic4d_core.units import Frequency, as_fraction
 
 #: Noise at the start and at the end of annealing, in standard deviations of the scores; share of the iterations with noise.
@@ -246,15 +247,21 @@ def plan(s: Settings) -> Plan:
 
 def finish(s: Settings, last: str) -> list[Step]:
     """The last steps: results beside the original densities, and everything that is looked at."""
-    first: list[Step] = []
+    judged = ChanceStep(
+        src=f"work/{last}.hed", images_out="work/judged.hed", max_frequency=frequency_of(SHELLS[1], s.box), max_shift=s.max_shift,
+        seed=seed_of(s, 1), **s.common,
+    )  # fmt: skip
+    first: list[Step] = [judged]
     if s.start == "random":
         # what the pool told apart was polished as one; with better poses the states of images show better
         radius = min(s.mask_radius, RADIUS if s.mask_radius < 1 else RADIUS * s.box / 2)
-        first = [StatesStep(src=f"work/{last}.hed", out="work/states.hed", mask_radius=radius, seed=seed_of(s, 2), **s.contrast)]
+        first.append(StatesStep(
+            src="work/judged.hed", out="work/states.hed", mask_radius=radius, seed=seed_of(s, 2), **s.contrast,
+        ))  # fmt: skip
     final = ReconStep(
-        src="work/states.hed" if first else f"work/{last}.hed", dst="volumes.hed", hamming=0.99, halves="halves.hed",
+        src="work/states.hed" if s.start == "random" else "work/judged.hed", dst="volumes.hed", hamming=0.99, halves="halves.hed",
         reprojections="reprojections.hed", seed=seed_of(s, 0), images_out="work/final.hed",
-        membership="states" if first else None, **s.common,
+        membership="states" if s.start == "random" else "header", min_images=least_images(s)[1], **s.common,
     )  # fmt: skip
     return [*first, final, TakeoverStep(src=s.images, poses_from="work/final.hed", dst="images.hed")]
 
@@ -340,6 +347,7 @@ def settings(
         raise UsageError("--starts and --stop-after are for runs that start from random angles (--start random)")
     if as_prepared and start not in ("random", "header"):
         raise UsageError("--as-prepared is for --start random or header")
+    symmetry = AUTO if symmetry.strip().upper() == AUTO else canonical(symmetry)
     if start != "random" and symmetry == AUTO:
         raise UsageError("--symmetry auto is for --start random; im4d threed-symmetry finds the axes of given 3Ds")
     if symmetry == "D1":
@@ -349,7 +357,7 @@ def settings(
     if max_resolution is not None:
         as_fraction(str(max_resolution), pixel)
     return Settings(
-        images=os.path.abspath(src), volumes=k, iterations=iterations, symmetry=symmetry.strip().upper(), start=start,
+        images=os.path.abspath(src), volumes=k, iterations=iterations, symmetry=symmetry, start=start,
         starts=starts, stop_after=stop_after, as_prepared=as_prepared, where=where or "", min_images=min_images,
         max_resolution=str(max_resolution or ""), seed=seed,
         mask_radius=MASK if mask_radius is None else mask_radius, max_shift=0.3 if max_shift is None else max_shift,

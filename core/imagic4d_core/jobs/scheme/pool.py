@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from imagic4d_core.angrec.assign import Candidates
 from imagic4d_core.competition.choice import Scores
-from imagic4d_core.competition.deciding import Decision, decide, decide_number, evaluate, for_both
+from imagic4d_core.competition.deciding import Decision, compared_anew, decide, decide_number, evaluate, for_both
 from imagic4d_core.errors import InputError, MismatchError, UsageError
 from imagic4d_core.geometry.poses import WORDS as POSE_WORDS
 from imagic4d_core.geometry.poses import Poses
@@ -25,7 +25,7 @@ from imagic4d_core.io.writer import check_output, half_names
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.scheme.angrec.reconstitute import reconstitute
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary
-from imagic4d_core.jobs.scheme.axes import AUTO, Symmetry, find_axes, look, seen, unasked
+from imagic4d_core.jobs.scheme.axes import AUTO, Symmetry, find_axes, look, seen
 from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.pixels.symmetry import symmetrised
 from imagic4d_core.pointgroup.find import FoundSymmetry
@@ -119,6 +119,7 @@ class Pool:
     options: PoolOptions
     runs: list[Columns] = field(default_factory=list)
     _found: dict[int, FoundSymmetry] = field(default_factory=dict)
+    _refuted: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         with open_stack(self.images) as stack:
@@ -204,12 +205,14 @@ class Pool:
         )  # fmt: skip
         return summary, found
 
-    def find_axes(self, decision: Decision, context: Context) -> tuple[Symmetry, Poses]:
-        """Look for the symmetry of the 3Ds kept; poses of all images, on the axes where there are some."""
+    def find_axes(self, decision: Decision, context: Context) -> tuple[Decision, Symmetry, Poses]:
+        """Look for the symmetry of the 3Ds kept; poses of all images, on the axes where there are some.
+
+        Where images refute a symmetry that made runs agree, the decision says that they do not.
+        """
         poses = self.poses(decision)
-        if self.options.symmetry == "C1":
-            noticed = [self._found.get(c) for c in decision.columns]
-            return Symmetry("C1", "C1", tuple(unasked(j, f) for j, f in enumerate(noticed, 1) if f and f.group != "C1")), poses
+        groups = {j: self._found[c].group for j, c in enumerate(decision.columns, 1) if c in self._found}
+        noticed = {j: group for j, group in groups.items() if group != "C1"}
         names = [str(self.folder / f"axes{end}.hed") for end in ("v", "lo", "h")]
 
         def map_of(images: str, group: str) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -223,7 +226,12 @@ class Pool:
             _, found = self._scored(images, names[1], group, context, mode="own")
             return np.asarray(found.score[np.isfinite(found.score[:, 0]), 0])
 
-        return find_axes(self.images, poses, self.options.symmetry, self.folder, map_of, score_of, context)
+        symmetry, laid = find_axes(self.images, poses, self.options.symmetry, noticed, self.folder, map_of, score_of, context)
+        refuted = {decision.columns[a.number - 1] for a in symmetry.axes if a.refuted}
+        if refuted:
+            self._refuted |= refuted
+            decision = compared_anew(decision, self.scores(), self.matrices(), self.run_of(), self.group_of, refuted)
+        return decision, symmetry, laid
 
     def scores(self) -> Scores:
         """Of all images in all 3Ds of all runs."""
@@ -269,6 +277,8 @@ class Pool:
         run, k = self.place(column)
         if run.symmetry != "C1":
             return rotations(run.symmetry)
+        if column in self._refuted:
+            return None
         if column not in self._found:
             # also where no symmetry is asked for: poses of a symmetric 3D are the same but for its operations
             self._found[column] = look(_volume(run.volumes, k), self.options.symmetry)
@@ -471,7 +481,7 @@ def pool(
             if context.progress is not None:
                 context.progress(len(p.runs), len(runs))
         decision = p.merged(p.decide(volumes))
-        symmetry, poses = p.find_axes(decision, context)
+        decision, symmetry, poses = p.find_axes(decision, context)
         p.write_volumes(decision, symmetry, dst, context)
         if images_out is not None:
             p.write_images(poses, images_out, context)

@@ -1,6 +1,7 @@
 """The 4D scheme to convergence: starts, pool and polish in a folder that keeps a journal and goes on where it was stopped."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from imagic4d_core.jobs import runfolder
 from imagic4d_core.jobs.context import Context
 from imagic4d_core.jobs.runfolder import Iteration
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary
-from imagic4d_core.jobs.scheme.chance import Chance, chance
+from imagic4d_core.jobs.scheme.chance import Chance
 from imagic4d_core.jobs.scheme.moves import moves
 from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
-from imagic4d_core.jobs.scheme.plan import SHELLS, Settings, finish, finish_start, frequency_of, plan, prepared, seed_of, settings
+from imagic4d_core.jobs.scheme.plan import Settings, finish, finish_start, plan, prepared, settings
 from imagic4d_core.jobs.scheme.recon.reconstruct import Recon
 from imagic4d_core.jobs.scheme.script import script
 from imagic4d_core.jobs.scheme.starts import Started, anneal, run_starts, take_prepared
+from imagic4d_core.jobs.scheme.steps import ChanceStep
 from imagic4d_core.jobs.scheme.summary import describe_start, summarise
 from imagic4d_core.parallel import SERIAL, Comm
 from imagic4d_core.units import doubtful_resolution
@@ -54,6 +56,8 @@ class Refined:
             if v["symmetry"] is not None:
                 out.append(f"    symmetry {v['symmetry']['group']}: {v['symmetry']['why']}")
         out += doubtful_resolution(d["pixel_size"]) if d["volumes"] else []
+        if d["unassigned"]["images"]:
+            out.append(f"  in no 3D: {d['unassigned']['images']} images; {d['unassigned']['why']}")
         out.append("converged" if d["converged"] else "stopped at the last iteration, not converged")
         out += [d["symmetry"]["statement"]] if d["symmetry"]["statement"] else []
         return [*out, d["statement"]]
@@ -191,10 +195,11 @@ def _run(s: Settings, folder: Path, context: Context, pictures: bool) -> Refined
         plan(s), folder, entry=entry, keep=["prepared", "pool", "i000a"], total=s.iterations + 3, progress=context.progress,
         **context.parallel,
     )  # fmt: skip
+    results = []
     for step in finish(s, last):
-        step.run(folder, **context.parallel)
-    with relaxed():
-        verdict = _judge(s, folder, context)
+        with relaxed() if isinstance(step, ChanceStep) else nullcontext():
+            results.append(step.run(folder, **context.parallel))
+    verdict = next(r for r in results if isinstance(r, Chance))
     document = None
     if comm.rank == 0:
         document = summarise(s, folder, journal, converged, verdict, started)
@@ -205,13 +210,6 @@ def _run(s: Settings, folder: Path, context: Context, pictures: bool) -> Refined
 
         report(folder, overwrite=True, comm=comm)
     return Refined(str(folder), comm.bcast(document))
-
-
-def _judge(s: Settings, folder: Path, context: Context) -> Chance:
-    return chance(
-        str(folder / "work/final.hed"), **s.common, max_shift=s.max_shift, max_frequency=frequency_of(SHELLS[1], s.box),
-        seed=seed_of(s, 1), near=str(folder / "work/chance"), **context.parallel,
-    )  # fmt: skip
 
 
 def _entry(it: Iteration, results: list[Any], number: int) -> dict[str, Any]:

@@ -36,6 +36,8 @@ EACH, MOST, ROUNDS = 2, 8, 7
 #: Two rounds keep the same 3Ds: least adjusted Rand index of their memberships. Rounds without a change that it takes, where as
 #: many 3Ds are kept as were asked for; and where there are fewer, as a division must be found twice before it counts.
 SAME, QUIET, QUIET_FEWER = 0.97, 1, 2
+#: 3Ds of junk that may be kept beside those asked for, at most.
+JUNK = 2
 #: A 3D is solved again as so many.
 PARTS = 2
 #: The point group that all 3Ds have, for scripts.
@@ -91,7 +93,7 @@ def again_tasks(s: Settings, number: int, decision: Decision) -> list[Task]:
     """Every 3D kept, from its images alone, as `PARTS`."""
     out = []
     for j, kept in enumerate(decision.kept):
-        if kept.images < 2 * FEWEST * PARTS:
+        if kept.images < 2 * FEWEST * PARTS or kept.like_junk:
             continue
         seed = (s.seed * 7919 + 1000 * number + j) % (1 << 31)
         out.append(
@@ -156,7 +158,7 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
     for number in range(1, ROUNDS + 1):
         tasks = [] if decision is None else again_tasks(s, number, decision)
         tasks = [Task(t.name, replace(t.settings, images=images)) for t in tasks]
-        if decision is None or not decision.agreed or (number == 2 and len(decision.kept) < s.volumes):
+        if decision is None or not decision.agreed or (number == 2 and decision.particles < s.volumes):
             more = start_tasks(s, number, done)
             done += len(more)
             tasks += [Task(t.name, replace(t.settings, images=str(folder / "work/prepared.hed"))) for t in more]
@@ -165,10 +167,10 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
         _side_by_side(tasks, folder, context, entry)
         for task in tasks:
             pool.add(task.name, str(folder / "starts" / task.name / "work/final.hed"), context)
-        before, decision = decision, pool.decide(s.volumes or None)
+        before, decision = decision, _decided(s, pool)
         names = [t.name for t in tasks]
         if not decision.agreed and (parted := mixed.divide(decision, number, context)):
-            decision, names = pool.decide(s.volumes or None), names + parted
+            decision, names = _decided(s, pool), names + parted
         if not decision.agreed and number > 1:
             # that two sets of different starts settle to the same is evidence as well
             sets = {"together": decision, "others": others(decision, pool.scores())}
@@ -176,13 +178,13 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             seeds = {name: (s.seed * 7919 + 1000 * number + 900 + i) % (1 << 31) for i, name in enumerate(chosen)}
             settling = [together_task(s, name, seeds[name], pool, found, context) for name, found in chosen.items()]
             _settle(settling, pool, folder, context, entry)
-            decision, names = pool.decide(s.volumes or None), [*names, *chosen]
+            decision, names = _decided(s, pool), [*names, *chosen]
         decision = _without_repeats(s, number, decision, tried, pool, folder, context, entry)
         images = str(folder / "work" / f"pool{number}.hed")
         apart.write_images(apart.settled(decision), images, context)
         rounds.append(_described(pool, decision, number, names))
         quiet = quiet + 1 if before is not None and _same(before, decision) else 0
-        agreed = decision.agreed and quiet >= (QUIET if len(decision.kept) == s.volumes else QUIET_FEWER)
+        agreed = decision.agreed and quiet >= (QUIET if decision.particles == s.volumes else QUIET_FEWER)
         given_up = not decision.agreed and done >= (s.starts or MOST) and quiet
         if agreed or given_up or number == ROUNDS:
             before_look = len(apart.looked)
@@ -196,12 +198,22 @@ def run_starts(s: Settings, folder: Path, context: Context, entry: Entry) -> Sta
             rounds.append(_described(pool, decision, number, names))
     assert decision is not None
     decision = apart.settled(decision)
-    symmetry, poses = pool.find_axes(decision, context)
+    decision, symmetry, poses = pool.find_axes(decision, context)
     started = Started(apart, decision, symmetry, poses, rounds)
     started.write_images(str(folder / "work/i000a.hed"), context, together=True)
     if context.comm.rank == 0:
         atomic_write_text(folder / IMPOSED, f"{symmetry.group}\n", overwrite=True)
     return started
+
+
+def _decided(s: Settings, pool: Pool) -> Decision:
+    """The 3Ds kept: those that gather junk do not count against the number asked for."""
+    decision = pool.decide(s.volumes or None)
+    for more in range(1, JUNK + 1 if s.volumes else 0):
+        if len(decision.kept) - decision.particles < more:
+            break
+        decision = pool.decide(s.volumes + more)
+    return decision
 
 
 def _settle(tasks: list[tuple[Task, list[int]]], pool: Pool, folder: Path, context: Context, entry: Entry) -> None:
@@ -249,12 +261,12 @@ def _told_apart(
     s: Settings, apart: Apart, decision: Decision, number: int, context: Context
 ) -> tuple[Decision, list[str]] | None:  # fmt: skip
     """The choice with what MSA tells apart, and the names of these runs; None where it is as before, or there is no room."""
-    if s.symmetry != "C1" or (s.volumes and len(decision.kept) >= s.volumes):
+    if s.symmetry != "C1" or (s.volumes and decision.particles >= s.volumes):
         return None
     names = apart.look(decision, number, context)
     if not names:
         return None
-    new = apart.pool.decide(s.volumes or None)
+    new = _decided(s, apart.pool)
     return None if _same(decision, new) else (new, names)
 
 

@@ -10,6 +10,7 @@ from imagic4d_core.jobs.images.prepare import Prepared, prepare
 from imagic4d_core.jobs.msa.states import States, msa_states
 from imagic4d_core.jobs.scheme.angrec.reconstitute import angrec
 from imagic4d_core.jobs.scheme.angrec.results import AngrecSummary
+from imagic4d_core.jobs.scheme.chance import Chance, chance
 from imagic4d_core.jobs.scheme.recon.reconstruct import Recon, recon
 from imagic4d_core.jobs.scheme.takeover import takeover
 from imagic4d_core.parallel import Comm
@@ -125,6 +126,33 @@ class ReconStep(_Command):
     def run(self, folder: Path, *, comm: Comm, threads: int | None) -> Recon:
         """Call the job."""
         return recon(**self.inside(folder), overwrite=True, comm=comm, threads=threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChanceStep(_Command):
+    """See `jobs.scheme.chance`."""
+
+    NAME: ClassVar[str] = "chance"
+    ARGUMENTS: ClassVar[tuple[str, ...]] = ("src",)
+    FILES: ClassVar[tuple[str, ...]] = ("src", "images_out")
+
+    src: str
+    images_out: str
+    symmetry: str
+    mask_radius: float
+    max_frequency: Frequency
+    max_shift: float
+    weigh_ctf: bool | None = None
+    amplitude_contrast: float | None = None
+    seed: int
+
+    def run(self, folder: Path, *, comm: Comm, threads: int | None) -> Chance:
+        """Call the job."""
+        return chance(**self.inside(folder), overwrite=True, comm=comm, threads=threads)
+
+    def command(self) -> str:
+        """The command line that does the same; that nothing can be claimed is an answer, not a failure."""
+        return super().command() + " || [ $? -eq 1 ]"
 
 
 @dataclass(frozen=True, kw_only=True)

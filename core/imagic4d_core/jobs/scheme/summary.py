@@ -17,10 +17,13 @@ from imagic4d_core.geometry.symmetry import order, rotations
 from imagic4d_core.io.atomic import atomic_write_json
 from imagic4d_core.io.stack import open_stack
 from imagic4d_core.io.writer import half_names
+from imagic4d_core.jobs.msa.splitting import LEAST
 from imagic4d_core.jobs.scheme.axes import Axes, Symmetry
 from imagic4d_core.jobs.scheme.chance import Chance
-from imagic4d_core.jobs.scheme.plan import Settings
+from imagic4d_core.jobs.scheme.mixed import look
+from imagic4d_core.jobs.scheme.plan import Settings, seed_of
 from imagic4d_core.jobs.scheme.starts import Started
+from imagic4d_core.parallel import thread_count
 from imagic4d_core.views.words import described
 from imagic4d_core.volalign import align_volumes, apply_alignment
 
@@ -102,7 +105,9 @@ def summarise(
     for row in rows:
         axes = _axes_of(row["number"], poses, started)
         row["symmetry"] = None if axes is None else asdict(axes)
-    evidence = _evidence(s, poses, started, verdict, rows)
+    with open_stack(folder / "work/final.hed") as final:
+        used = Poses.from_headers(final.columns(POSE_WORDS))
+    evidence = _evidence(s, folder, used, started, verdict, rows)
     for row, found in zip(rows, evidence, strict=True):
         row["verdict"], row["why"] = judged(found)
         row["evidence"] = found.as_dict()
@@ -116,7 +121,7 @@ def summarise(
         "verdicts": [row["verdict"] for row in rows],
         "starts": started.rounds if started else [], "by_number": started.decision.by_number if started else [],
         "membership_above_chance": verdict.membership_above_chance, "fsc_above_chance": verdict.fsc_above_chance,
-        "null": verdict.as_dict(), "volumes": rows,
+        "null": verdict.as_dict(), "volumes": rows, "unassigned": _unassigned(verdict),
         "events": [*_removals(started), *(e for entry in journal for e in entry["events"])],
         "settings": shown,
     }  # fmt: skip
@@ -125,6 +130,14 @@ def summarise(
     }, overwrite=True)  # fmt: skip
     atomic_write_json(folder / "summary.json", document, overwrite=True)
     return document
+
+
+def _unassigned(verdict: Chance) -> dict[str, Any]:
+    """Images that are in no 3D at the end, and why."""
+    why = "" if verdict.threshold is None else (
+        f"no 3D explains them better than random phases do (score less than {verdict.threshold:.3f} above)"
+    )  # fmt: skip
+    return {"images": verdict.unexplained, "junk_3ds": len(verdict.junk), "threshold": verdict.threshold, "why": why}
 
 
 def _removals(started: Started | None) -> list[dict[str, Any]]:
@@ -147,11 +160,23 @@ def _axes_of(number: int, poses: Poses, started: Started | None) -> Axes | None:
     return next((a for a in started.symmetry.axes if a.number == origin), None)
 
 
+def _states(s: Settings, folder: Path, poses: Poses, number: int) -> int:
+    """Classes that the images of a 3D fall into, at a quick look; 0: none, or not looked at."""
+    mine = poses.ref3d == number
+    if s.symmetry != "C1" or int(mine.sum()) < LEAST:
+        return 0
+    labels = look(
+        str(folder / "work/final.hed"), poses, mine, s.box, mask_radius=s.mask_radius,
+        contrast=s.amplitude_contrast if s.weigh_ctf else None, seed=seed_of(s, 3), threads=thread_count(None),
+    )  # fmt: skip
+    return int(labels.max(initial=0))
+
+
 def _evidence(
-    s: Settings, poses: Poses, started: Started | None, verdict: Chance, rows: list[dict[str, Any]]
+    s: Settings, folder: Path, poses: Poses, started: Started | None, verdict: Chance, rows: list[dict[str, Any]]
 ) -> list[Evidence]:
     """What speaks for each 3D, and against it."""
-    runs = len(started.pool.runs) if started else 1
+    runs = len(np.unique(started.pool.run_of())) if started else 1
     out = []
     for row in rows:
         axes = _axes_of(row["number"], poses, started)
@@ -172,6 +197,7 @@ def _evidence(
         out.append(Evidence(
             runs=runs, again=again, jaccard=jaccard, posed=posed, stayed=kept, effect=verdict.effect,
             above_chance=verdict.fsc_above_chance, poor=row["poor"], images=row["images"], duplicate_of=row["duplicate_of"],
+            states=_states(s, folder, poses, row["number"]),
         ))  # fmt: skip
     return out
 

@@ -140,6 +140,12 @@ def poses_for(headers: NDArray, euler: str, seed: int, path: Path) -> Poses:
             f"{path}: has angles in the plane only, as after 2D classification, and no direction of view (words 66 and 67 are 0 "
             "everywhere); run angrec, or use --euler random"
         )
-    if unposed.any() and len(poses) > 1:
-        log.warning("%s: %d of %d images have no Euler angles, and count as seen along z", path, unposed.sum(), len(poses))
     return poses
+
+
+def warn_of_unposed(poses: Poses, used: NDArray[np.int64], path: Path) -> None:
+    """Say how many of the images used, several of them, have no Euler angles."""
+    mine = poses.select(np.unique(used))
+    unposed = (mine.alpha == 0) & (mine.beta == 0) & (mine.gamma == 0)
+    if unposed.any() and len(mine) > 1:
+        log.warning("%s: %d of %d images have no Euler angles, and count as seen along z", path, unposed.sum(), len(mine))

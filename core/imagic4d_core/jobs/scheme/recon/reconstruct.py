@@ -26,7 +26,7 @@ from imagic4d_core.io.writer import check_output, half_names
 from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.jobs.scheme.recon.centre import centre_3ds
 from imagic4d_core.jobs.scheme.recon.errors import ImageFiles, write_reprojections
-from imagic4d_core.jobs.scheme.recon.input import Inversion, Sets, Work, poses_for
+from imagic4d_core.jobs.scheme.recon.input import Inversion, Sets, Work, poses_for, warn_of_unposed
 from imagic4d_core.jobs.scheme.recon.sums import room_for, volume_sums
 from imagic4d_core.jobs.scheme.recon.volumes import Finish, VolumeFiles, finish_volumes
 from imagic4d_core.parallel import SERIAL, Comm, memory_share, thread_count, warm_first
@@ -207,6 +207,8 @@ def recon(
         active = headers["ACTIVE"] >= 0
         del headers
         found = assign(membership, given, active, volumes, min_images, seed, images.path)
+        if euler != "random":
+            warn_of_unposed(poses, found.image, images.path)
         poses.ref3d = found.membership(len(poses))
         poses.ref3d_old = np.where(poses.ref3d != before, before, poses.ref3d_old).astype(np.int32)
         if membership == "header" and found.renumbered:
