@@ -54,7 +54,7 @@ class Started:
 
     def write_images(self, out: str, context: Context, *, together: bool = False) -> None:
         """The images with their poses; 3Ds that were told apart as one, if `together`."""
-        on_axes = None if self.symmetry.group == "C1" else self.poses
+        on_axes = self.poses if any(a.laid for a in self.symmetry.axes) else None
         self.apart.write_images(self.decision, out, context, together=together, on_axes=on_axes)
 
 
