@@ -148,7 +148,7 @@ class Real(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
         if not abs(number) <= _LARGEST:
-            self.fail(f"{value!r} is not a number that can be used; it must be finite, and at most {_LARGEST:g} in size", param, ctx)
+            self.fail(f"{value!r} is no number that can be used; it must be finite, and at most {_LARGEST:g} in size", param, ctx)
         return float(number)
 
     def _describe_range(self) -> str:

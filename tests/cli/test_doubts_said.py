@@ -127,3 +127,16 @@ def test_a_pixel_size_of_1_is_a_placeholder(im4d, tmp_path):
     assert "placeholder" not in im4d("fsc", tmp_path / "m.mrc", tmp_path / "m.mrc", "--pixel-size", "1").stdout
     write_stack(tmp_path / "w.hed", np.zeros((1, 8, 8), np.float32), pixel_size=2.0)
     assert "placeholder" not in im4d("info", tmp_path / "w.hed").stdout
+
+
+def test_sizes_of_class_averages(im4d, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.hdf", "w") as out:
+        for k, (name, value) in enumerate((("ptcl_repr", 7), ("n_objects", 12), ("members", np.arange(5)))):
+            group = out.create_group(f"MDF/images/{k}")
+            group.create_dataset("image", data=np.full((8, 8), k, np.float32))
+            group.attrs[f"EMAN.{name}"] = value
+    im4d("convert", tmp_path / "a.hdf", tmp_path / "a.hed")
+    im4d("convert", tmp_path / "a.hed", tmp_path / "b.star")
+    for name in ("a.hed", "b.star"):
+        assert words(tmp_path / name, "NUMCLS") == [[7, 12, 5]]

@@ -189,6 +189,25 @@ def test_chance(im4d, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_chance_leaves_junk_in_no_3d(im4d, tmp_path):
+    """Images of noise among others are counted, and in --images-out they are in no 3D; nothing else of the images changes."""
+    im4d("threed-test", tmp_path / "v.hed", "--number", 2, "--size", 32, "--seed", 5, "--pattern", "blobs")
+    im4d("simulate", tmp_path / "v.blobs.json", tmp_path / "i.hed", "--images", 200, "--snr", 2, "--seed", 6, "--shift-sigma", 0,
+         "--truth", tmp_path / "t.hed")  # fmt: skip
+    data, headers = read_stack(tmp_path / "t.hed")
+    junk = np.arange(0, 200, 10)
+    data[junk] = np.random.default_rng(3).normal(0, data.std(), (20, *data.shape[1:]))
+    write_stack(tmp_path / "t.hed", data, headers, overwrite=True)
+    args = "--images-out", tmp_path / "good.hed", "--max-shift", 2, "--seed", 1
+    done = im4d("chance", tmp_path / "t.hed", *args, "--json").json
+    before, after = (Poses.from_headers(read_stack(tmp_path / n)[1]) for n in ("t.hed", "good.hed"))
+    out = after.ref3d == 0
+    assert out[junk].mean() >= 0.9 and out.mean() < 0.13 and done["unexplained"] == out.sum() and done["junk"] == []
+    assert np.array_equal(before.ref3d[~out], after.ref3d[~out]) and np.array_equal(before.alpha, after.alpha)
+    assert "explained by no 3D" in im4d("chance", tmp_path / "t.hed", *args, "--overwrite").stdout
+    assert "good" in im4d("chance", tmp_path / "t.hed", *args, code=5).stderr
+
+
 def test_chance_of_refined_noise(im4d, tmp_path):
     case(tmp_path, [model(1)], 80, sigma=0)
     noise = np.random.default_rng(1).standard_normal((80, 24, 24))

@@ -97,6 +97,7 @@ MATERIAL = {
         left_out={"refine": "on the page of refine"}, instead={"domain.mrc": "domain_24.hed", "run1/images.hed": "images.hed"},
     ),
     "msa run": Material(32, 60, volumes=12),
+    "msa states": Material(24, 120, instead={"better_poses.hed": "states.hed", "run1/images.hed": "images.hed"}),
     "msa sum": Material(32, before=("msa classify images.hed classes --classes 8",)),
     "msa volumes": Material(
         24, 96, before=("msa projections images.hed msa3d --eigenvolumes 2 --states 0",),

@@ -8,6 +8,7 @@ import pytest
 from imagic4d_core.competition.agreement import match, same_poses
 from imagic4d_core.competition.choice import Scores, choose, losses
 from imagic4d_core.competition.deciding import decide, decide_number, for_both, others
+from imagic4d_core.competition.explained import explained
 from imagic4d_core.competition.verdict import Evidence, judged, statement
 from imagic4d_core.geometry.euler import J_HAND, matrix_from_euler, random_rotations
 
@@ -162,6 +163,33 @@ def test_poses_within_ten_degrees_either_hand():
     assert both.jaccard == pytest.approx(0.8) and both.posed == 1.0
 
 
+def test_starts_that_gather_junk():
+    """Images that starts gather in the same way, but see in other poses each time: kept beside those asked for, not believed."""
+    made = Made([[[0], [1], [2]], [[0], [1], [2]]])
+    rng = np.random.default_rng(5)
+    for c in (2, 5):
+        made.poses[:, c] = random_rotations(rng, len(made.truth))
+    found = decide(made.scores, made.poses, made.run, 3)
+    odd = {int(made.truth[found.membership == j][0]): k.like_junk for j, k in enumerate(found.kept)}
+    assert odd == {0: False, 1: False, 2: True} and found.agreed and found.particles == 2
+
+
+def test_images_that_nothing_explains():
+    """Junk scores like decoys; of data that all score a little above them, or like them, none is told from the others."""
+    rng = np.random.default_rng(2)
+    decoy = rng.normal(0.4, 0.04, 500)
+    score = decoy + np.where(np.arange(500) < 100, rng.normal(0.03, 0.04, 500), rng.normal(0.35, 0.05, 500))
+    found = explained(score, decoy)
+    assert (~found.images[:100]).mean() > 0.95 and found.images[100:].mean() > 0.98
+    assert 0.1 < found.threshold < 0.25
+    noise = explained(decoy + rng.normal(0.02, 0.04, 500), decoy)
+    assert noise.images.all() and noise.threshold == -np.inf
+    faint = explained(decoy + rng.normal(0.1, 0.04, 500), decoy)
+    assert faint.images.mean() > 0.97
+    constant = explained(np.full(9, 0.5), np.full(9, 0.4))
+    assert constant.images.all()
+
+
 def evidence(**changes):
     base = {
         "runs": 4, "again": 3, "jaccard": 0.95, "posed": 0.98, "stayed": 0.95, "effect": 9.0, "above_chance": True, "poor": False,
@@ -175,7 +203,7 @@ def evidence(**changes):
     [
         ({}, "right"), ({"again": 0}, "not reproduced"), ({"runs": 1, "again": 0}, "not compared"),
         ({"stayed": 0.3}, "reproduced"), ({"above_chance": False}, "noise"), ({"poor": True}, "poor"),
-        ({"duplicate_of": 2}, "repeats another"),
+        ({"duplicate_of": 2, "again": 0}, "repeats another"), ({"duplicate_of": 2}, "right"), ({"states": 3}, "mixed"),
     ],
 )  # fmt: skip
 def test_word_of_a_3d(changes, word):

@@ -64,16 +64,18 @@ def test_what_fits_is_held(images):
         one = type("One", (), {"size": 1})()
         spectra = 2 * BOX * (BOX + 2) * 4 * (COUNT + 2 * sums.BLOCK)
 
-        def room(per_cell, leave_out=True, given=True):
+        def room(per_cell, leave_out=True, given=True, threads=1):
             inversion = type("Inversion", (), {"r_max": None})()
             work = type("Work", (), {
                 "box": BOX, "poses": range(COUNT), "memory": spectra + per_cell * cells, "memory_given": given, "images": stack,
                 "inversion": inversion, "sets": dealt, "comm": one, "found": found,
+                "threads": threads,
             })()  # fmt: skip
             return sums.room_for(work, leave_out)
 
         assert room(1000) == Room(3) and room(2 * 144 + 31) == Room(2) and room(144 + 31) == Room(1)
         assert room(144 + 29) == Room(0, keep_whole=True) and room(144 + 29, leave_out=False) == Room(0)
+        assert room(144 + 61, threads=4) == Room(1, makers=2) and room(1000, threads=4) == Room(3, makers=4)
         assert room(40).bands == 2 and room(31).bands > 1
         with pytest.raises(UsageError, match=r"--memory .* too little.*GiB"):
             room(20)

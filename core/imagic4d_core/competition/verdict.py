@@ -66,7 +66,7 @@ def judged(e: Evidence) -> tuple[str, str]:
         return "noise", f"its images fit it hardly better than random phases (effect {e.effect:.1f}): nothing is claimed"
     if e.poor:
         return "poor", "its half sets agree over fewer than 3 Fourier pixels"
-    if e.duplicate_of is not None:
+    if e.duplicate_of is not None and e.again < AGAIN:
         return "repeats another", f"it is the same as 3D {e.duplicate_of} as far as it is resolved: ask for fewer"
     if e.states > 1:
         return "mixed", f"its images fall into {e.states} classes (im4d msa states): more than one 3D is in it, ask for more"

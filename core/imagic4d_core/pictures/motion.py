@@ -7,7 +7,15 @@ import numpy as np
 from imagic4d_core.pictures.grey import F32, U8, fit_tile, robust_limits, to_grey, to_rgb
 from imagic4d_core.pictures.montage import Tile, montage_png, on_white
 from imagic4d_core.pictures.png import encode_apng
-from imagic4d_core.pictures.volumes import VIEW_MATRICES, calmed, central_sections, isovalue, surface_picture
+from imagic4d_core.pictures.volumes import (
+    VIEW_MATRICES,
+    calmed,
+    central_sections,
+    crop_centre,
+    isovalue,
+    object_frame,
+    surface_picture,
+)
 
 #: Side of a picture of one 3D in pixels; time of a frame of a film in milliseconds.
 SIDE, FRAME = 144, 120
@@ -15,7 +23,10 @@ SIDE, FRAME = 144, 120
 
 def _drawn(volumes: F32) -> list[list[U8]]:
     """Of each volume: surface from +z and from +y, and the section normal to z; one level and one grey scale for all."""
-    level = isovalue(calmed(volumes.mean(0)))
+    mean = volumes.mean(0)
+    level = isovalue(calmed(mean))
+    frame = object_frame(mean, level)
+    volumes = np.stack([crop_centre(v, frame) for v in volumes])
     cuts = [central_sections(v)[0] for v in volumes]
     limits = robust_limits(np.stack(cuts))
     return [

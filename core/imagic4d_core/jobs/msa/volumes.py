@@ -174,14 +174,15 @@ def msa_volumes(
             records["NUMEIGEN"] = len(values)
             records["NAME"] = np.repeat([_name(used, place).encode() for place in where], box)
             out.set_headers(0, records)
-        summary.pictures = _pictures(volumes, [_name(used, place) for place in where], strip, film, overwrite)
+        captions = [", ".join(f"{a:.2g}" for a in place) + " s.d." for place in where]
+        summary.pictures = _pictures(volumes, captions, strip, film, overwrite)
     summary.pictures = comm.bcast(summary.pictures)
     return summary
 
 
 def _name(used: list[int], place: F64) -> str:
     if len(used) == 1:
-        return f"eigenvolume {used[0] + 1} at {place[0]:g} s.d."
+        return f"eigenvolume {used[0] + 1} at {place[0]:.4g} s.d."
     return "at " + ", ".join(f"{a:.3g}" for a in place) + " s.d."
 
 

@@ -174,7 +174,7 @@ class Apart:
         together : bool
             3Ds told apart are one again, and the state of each image (word 108) is the number of its own.
         on_axes : Poses, optional
-            Of symmetric 3Ds, on their axes: these stay as they are, as none of them is told apart.
+            Where symmetry was looked for, of 3Ds on their axes: these stay as they are, as none of them is told apart.
         """
         family = self.families(decision) if on_axes is None else np.arange(len(decision.kept))
         poses = self.pool.poses(decision) if on_axes is None else on_axes

@@ -16,8 +16,9 @@ from imagic4d_core.jobs.scheme.moves import moves
 from imagic4d_core.jobs.scheme.neighbours import warn_of_symmetry
 from imagic4d_core.jobs.scheme.plan import Settings, finish, finish_start, plan, prepared, settings
 from imagic4d_core.jobs.scheme.recon.reconstruct import Recon
+from imagic4d_core.jobs.scheme.rounds import Started, run_starts
 from imagic4d_core.jobs.scheme.script import script
-from imagic4d_core.jobs.scheme.starts import Started, anneal, run_starts, take_prepared
+from imagic4d_core.jobs.scheme.starts import anneal, take_prepared
 from imagic4d_core.jobs.scheme.steps import ChanceStep
 from imagic4d_core.jobs.scheme.summary import describe_start, summarise
 from imagic4d_core.parallel import SERIAL, Comm

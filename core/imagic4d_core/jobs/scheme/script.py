@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from imagic4d_core.jobs.runfolder import Step
 from imagic4d_core.jobs.scheme.plan import Settings, commands, finish, finish_start, plan, prepared, start_plan
-from imagic4d_core.jobs.scheme.starts import IMPOSED
+from imagic4d_core.jobs.scheme.rounds import IMPOSED
 
 _HEAD = """#!/usr/bin/env bash
 # made by im4d refine --script: run it in an empty folder

@@ -22,7 +22,7 @@ from imagic4d_core.jobs.scheme.axes import Axes, Symmetry
 from imagic4d_core.jobs.scheme.chance import Chance
 from imagic4d_core.jobs.scheme.mixed import look
 from imagic4d_core.jobs.scheme.plan import Settings, seed_of
-from imagic4d_core.jobs.scheme.starts import Started
+from imagic4d_core.jobs.scheme.rounds import Started
 from imagic4d_core.parallel import thread_count
 from imagic4d_core.views.words import described
 from imagic4d_core.volalign import align_volumes, apply_alignment

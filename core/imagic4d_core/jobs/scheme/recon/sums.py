@@ -46,11 +46,14 @@ class Room:
         With one sum at a time: the sum of all images is kept, from which those of single folds are taken away.
     bands : int
         With one sum at a time: bands that the grid is cut into.
+    makers : int
+        Volumes that threads make of sums at a time.
     """
 
     at_once: int
     keep_whole: bool = False
     bands: int = 1
+    makers: int = 1
 
 
 def room_for(work: Work, leave_out: bool) -> Room:
@@ -67,9 +70,10 @@ def room_for(work: Work, leave_out: bool) -> Room:
     free = work.memory - spectra
     finish = (FLOATS + FINISH) * cells
     several = SUM * sets * cells * (2 if work.comm.size > 1 and sets == 1 else 1)
-    at_once = (free - finish) // several
-    if at_once >= 1:
-        return Room(min(int(at_once), work.found.volumes))
+    for makers in range(min(work.threads, sets), 0, -1):
+        at_once = (free - makers * finish) // several
+        if at_once >= 1:
+            return Room(min(int(at_once), work.found.volumes), makers=makers)
     if leave_out and free >= finish + 2 * SUM * cells:
         return Room(0, keep_whole=True)
     for count in range(1, BANDS + 1):
@@ -100,6 +104,8 @@ class VolumeSums:
         By which the images are known again (`recon.members`); 0 for those that were not read so far.
     united : callable
         ``united(sets)``: the sums of some sets together; None on ranks that do not finish this 3D. All ranks must call it alike.
+    makers : int
+        Volumes that may be made at a time; above 1 `united` may be called by several threads.
     """
 
     number: int
@@ -107,6 +113,7 @@ class VolumeSums:
     counts: NDArray[np.int64]
     marks: NDArray[np.int64]
     united: Callable[[Sequence[int]], GridFloats | None]
+    makers: int = 1
 
 
 def volume_sums(work: Work, progress: Callable[[int, int], None] | None, leave_out: bool = False) -> Iterator[VolumeSums]:
@@ -126,7 +133,7 @@ def volume_sums(work: Work, progress: Callable[[int, int], None] | None, leave_o
         tick = _ticker(progress, passes)
         for first in range(0, total, room.at_once):
             numbers = range(first, min(total, first + room.at_once))
-            yield from _together(work, numbers, amplitude, tick())
+            yield from _together(work, numbers, amplitude, room.makers, tick())
         return
     wanted = (3 if sets > 1 else 1) + (sets if leave_out else 0)
     tick = _ticker(progress, total * wanted * room.bands)
@@ -153,7 +160,9 @@ def _ticker(progress: Callable[[int, int], None] | None, passes: int) -> Tick:
     return start
 
 
-def _together(work: Work, numbers: range, amplitude: float, tick: Callable[[int, int], None]) -> Iterator[VolumeSums]:
+def _together(
+    work: Work, numbers: range, amplitude: float, makers: int, tick: Callable[[int, int], None]
+) -> Iterator[VolumeSums]:
     """All sets of some 3Ds at once."""
     sets, comm = work.sets.count, work.comm
     acc = _accumulator(work, len(numbers) * sets, amplitude)
@@ -174,7 +183,7 @@ def _together(work: Work, numbers: range, amplitude: float, tick: Callable[[int,
         def united(use: Sequence[int], rows: NDArray[np.int64] = rows, mine: bool = mine) -> GridFloats | None:
             return acc.united(rows[list(use)].tolist()) if mine else None
 
-        yield VolumeSums(k, acc, counts[rows], marks, united)
+        yield VolumeSums(k, acc, counts[rows], marks, united, makers)
 
 
 class _Single:

@@ -11,6 +11,7 @@ from imagic4d_core.io.header import add_history, blank_headers
 from imagic4d_core.io.stack import StackWriter
 from imagic4d_core.jobs.scheme.recon.input import Work
 from imagic4d_core.jobs.scheme.recon.sums import VolumeSums
+from imagic4d_core.parallel import map_blocks
 from imagic4d_core.recon import exact_filter
 from imagic4d_core.recon.fourier import ssnr_from_fsc, volumes_fsc
 from imagic4d_core.recon.members import history_line, least_marks
@@ -54,7 +55,7 @@ def finish_volumes(
     shape: dict[str, Any] = {"mask_radius": finish.mask_radius, "mask_edge": finish.mask_edge, "hamming": finish.hamming}
     curve, ssnr = np.zeros(0), None
     if sets > 1:
-        made = [_half(work, sums, q, finish, shape, files) for q in (0, 1)]
+        made = map_blocks(lambda q: _half(work, sums, q, finish, shape, files), (0, 1), min(2, sums.makers))
         if made[0] is not None and made[1] is not None:
             curve, *masked = (volumes_fsc(a, b, acc.grid.r_max) for a, b in zip(*made, strict=True))
             if finish.wiener:
@@ -65,10 +66,14 @@ def finish_volumes(
         volume = acc.finalise(grid, ssnr=ssnr, factor=factor, **shape)
         _write(work, sums, files.whole, volume, int(work.found.sizes()[sums.number]), image)
     if files.left is not None:
-        for q in range(sets):
-            grid = None  # its memory is for the next
-            if (grid := sums.united([k for k in range(sets) if k != q])) is not None:
-                left = acc.finalise(grid, ssnr=ssnr, **shape)
+        del grid  # its memory is for the next
+
+        def without(q: int) -> NDArray[np.float32] | None:
+            grid = sums.united([k for k in range(sets) if k != q])
+            return None if grid is None else acc.finalise(grid, ssnr=ssnr, **shape)
+
+        for q, left in enumerate(map_blocks(without, range(sets), sums.makers)):
+            if left is not None:
                 _write(work, sums, files.left, left, int(sums.counts.sum() - sums.counts[q]), image[part != q], fold=q + 1)
     return None if volume is None else (volume, [float(c) for c in curve])
 
