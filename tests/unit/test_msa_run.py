@@ -262,9 +262,9 @@ def test_mrc_input_needs_an_output(place):
     ("opts", "what", "error"),
     [
         ({"eigenimages": 120}, "120 active images of 180 pixels have 119 factors at most.*use --eigenimages 119", MismatchError),
-        ({"mask": "small"}, r"small: a mask of 6 x 6, but the input has 12 x 15", MismatchError),
-        ({"mask": "zero"}, "zero: no pixel is above 0.5", InputError),
-        ({"mask": "a"}, "a: holds 120 objects; a mask is one", MismatchError),
+        ({"mask": "small"}, r"holds 1 image of 6 x 6; one mask of 12 x 15 is needed", MismatchError),
+        ({"mask": "zero"}, "the mask is empty", InputError),
+        ({"mask": "a"}, "holds 120 images of 12 x 15; one mask of", MismatchError),
         ({"invariant": "rotation", "mask": "zero"}, "leave out --mask", UsageError),
     ],
 )
