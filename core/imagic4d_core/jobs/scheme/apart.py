@@ -28,8 +28,9 @@ from imagic4d_core.units import in_pixels
 LEAST = 100
 #: A 3D that has this share of its images in common with one looked at before (Jaccard index) is not looked at again.
 KNOWN = 0.9
-#: A 3D kept stands for a class if it has this share of its images in common with it (Jaccard index).
-STANDS = 0.5
+#: A 3D kept stands for a class if it has this share of its images in common with it (Jaccard index): the score to 10 Fourier
+#: pixels may put half of the images of a small class into the 3D of the large one.
+STANDS = 0.3
 #: Most classes of one 3D.
 STATES = 6
 
