@@ -77,8 +77,8 @@ def _distances(info: Information, points: F64) -> F64:
 
 
 def _own(info: Information) -> F64:
-    """``b A^-1 b`` of every image."""
-    return np.asarray(np.einsum("nk,nk->n", info.b, np.linalg.solve(info.a, info.b[..., None])[..., 0]))
+    """``b A^-1 b`` of every image; along what an image tells nothing of, it is 0."""
+    return np.asarray(np.einsum("nk,nkl,nl->n", info.b, np.linalg.pinv(info.a, rcond=1e-12, hermitian=True), info.b))
 
 
 def settle(info: Information, points: F64, share: F64, rounds: int) -> Mixture:

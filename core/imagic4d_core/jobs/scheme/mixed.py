@@ -26,6 +26,8 @@ from imagic4d_core.units import in_pixels
 COMPONENTS, CLASSES = 2, 4
 #: Images that have this share in common with those looked at before in the same poses (Jaccard index) are not looked at again.
 KNOWN = 0.9
+#: Fewest images of which it means something that they show no classes.
+TELLING = 120
 
 Members = NDArray[np.bool_]
 
@@ -110,27 +112,35 @@ class Mixed:
         poses.set_matrices(matrices)
         return poses
 
+    def differ(self, decision: Decision, i: int, j: int, column: int, context: Context) -> bool:
+        """Whether the images of two 3Ds fall into classes in the poses of a third, or are too few to tell."""
+        members = self._members((decision.membership == i) | (decision.membership == j))
+        if int(members.sum()) < TELLING:
+            return True
+        told = self._look(column, members, 0, context, quick=False).any() if context.comm.rank == 0 else None
+        return bool(context.comm.bcast(told))
+
     def _members(self, of_active: Members) -> Members:
         """Among all images, from among those that take part."""
         out = np.zeros(len(self.pool.headers), bool)
         out[np.flatnonzero(self.pool.active)[of_active]] = True
         return out
 
-    def _look(self, column: int, members: Members, index: int, context: Context) -> NDArray[np.int32]:
+    def _look(self, column: int, members: Members, index: int, context: Context, quick: bool = True) -> NDArray[np.int32]:
         """`look` at images in the poses of a 3D."""
         options = self.pool.options
         return look(
             self.pool.images, self._poses(column), members, self.pool.box, mask_radius=options.mask_radius,
             contrast=options.amplitude_contrast if options.weigh_ctf else None, seed=(self.seed * 7919 + index) % (1 << 31),
-            threads=thread_count(context.threads),
+            threads=thread_count(context.threads), quick=quick,
         )  # fmt: skip
 
 
 def look(
     images: str, poses: Poses, members: Members, box: int, *, mask_radius: float | None, contrast: float | None, seed: int,
-    threads: int,
+    threads: int, quick: bool = True,
 ) -> NDArray[np.int32]:  # fmt: skip
-    """A quick look at images of one 3D: number of the stable class of each, from 1; 0: none. Shape (images,).
+    """A look at images of one 3D: number of the stable class of each, from 1; 0: none. Shape (images,).
 
     Parameters
     ----------
@@ -145,13 +155,15 @@ def look(
     contrast : float or None
         Amplitude contrast, where the CTF in the headers counts.
     seed, threads : int
+    quick : bool
+        Two eigenvolumes at the lowest band; or as many as are above the noise, in the band where they show best.
     """
     radius = RADIUS * box / 2
     if mask_radius is not None:
         radius = min(radius, in_pixels(mask_radius, box))
     split, number = split_images(
-        images, poses, members, components=COMPONENTS, states=CLASSES, mask_radius=radius,
-        r_max=bands_for(box, radius, (box - 1) // 2)[0], contrast=contrast, seed=seed, threads=threads,
+        images, poses, members, components=COMPONENTS if quick else None, states=CLASSES, mask_radius=radius, glance=not quick,
+        r_max=bands_for(box, radius, (box - 1) // 2)[0] if quick else None, contrast=contrast, seed=seed, threads=threads,
     )  # fmt: skip
     out = np.zeros(len(members), np.int32)
     out[number] = split.told()[0]

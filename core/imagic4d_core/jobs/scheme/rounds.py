@@ -10,11 +10,11 @@ ends when there are none.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from imagic4d_core.competition.deciding import SURE, Decision, others
+from imagic4d_core.competition.deciding import CLEAR, SURE, Decision, others
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.atomic import atomic_write_text
 from imagic4d_core.jobs.context import Context
@@ -89,8 +89,8 @@ class _Rounds:
     ----------
     done : int
         Random starts so far.
-    tried : set of (int, int)
-        Pairs of columns that were tried as one.
+    tried : dict of (int, int) to int or None
+        Pairs of columns that were tried as one, and the column of that one where it was as good.
     log : list of dict
         The rounds, for the summary.
     """
@@ -103,7 +103,7 @@ class _Rounds:
     apart: Apart
     mixed: Mixed
     done: int = 0
-    tried: set[tuple[int, int]] = field(default_factory=set)
+    tried: dict[tuple[int, int], int | None] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self) -> Decision:
@@ -174,26 +174,40 @@ class _Rounds:
             self.pool.add(task.name, str(self.folder / "starts" / task.name / "work/final.hed"), self.context, origin=origin)
 
     def _without_repeats(self, number: int, decision: Decision) -> Decision:
-        """One 3D in place of any two that it could stand for, if, once settled, the images fit those left as well."""
-        pool = self.pool
+        """One 3D in place of any two that it could stand for, if that is as good.
+
+        It is if, once all have settled, the images fit those left as well. Averages fit two copies of one 3D somewhat better, as
+        these make up for wrong poses: unless the score falls clearly, images that show no classes in one 3D's poses are of one.
+        """
+        pool, why = self.pool, "one 3D in place of two explains the images as well"
         while True:
             columns = decision.columns
+            known = next((p for p, one in self.tried.items() if one is not None and set(p) <= set(columns)), None)
+            if known is not None:
+                new = pool.evaluate(sorted({c for c in columns if c not in known} | {cast(int, self.tried[known])}))
+                gone = [(c, why) for c in known if c not in new.columns]
+                decision = replace(new, removed=[*decision.removed, *gone], by_number=decision.by_number)
+                continue
             pairs = [(i, j, c) for i, j, c in pool.for_both(decision) if (columns[i], columns[j]) not in self.tried]
             if not pairs:
                 return decision
             i, j, column = pairs[0]
-            self.tried.add((columns[i], columns[j]))
-            fewer = pool.evaluate(sorted({c for k, c in enumerate(columns) if k not in (i, j)} | {column}))
-            first, tried = len(pool.run_of()), len(self.tried)
-            self._join([self._together(f"{number}-fewer{tried}", 1000 * number + 950 + tried, fewer)])
-            if len(pool.run_of()) - first < len(fewer.kept):
-                continue
-            fewer = pool.evaluate(list(range(first, len(pool.run_of()))))
-            loss = pool.scores().crossed(columns) - pool.scores().crossed(fewer.columns)
-            if loss.mean() <= SURE * loss.std() / np.sqrt(len(loss)):
-                why = "one 3D in place of two explains the images as well"
-                gone = [(columns[k], why) for k in (i, j) if columns[k] != column]
-                decision = replace(fewer, removed=[*decision.removed, *gone], by_number=decision.by_number)
+            self.tried[columns[i], columns[j]] = self._one_for_two(number, decision, i, j, column)
+
+    def _one_for_two(self, number: int, decision: Decision, i: int, j: int, column: int) -> int | None:
+        """The column of the 3D that takes the place of two of those kept, once all have settled; None where it is not as good."""
+        pool, columns = self.pool, decision.columns
+        left = sorted({c for k, c in enumerate(columns) if k not in (i, j)} | {column})
+        first, tried = len(pool.run_of()), len(self.tried) + 1
+        self._join([self._together(f"{number}-fewer{tried}", 1000 * number + 950 + tried, pool.evaluate(left))])
+        settled = list(range(first, len(pool.run_of())))
+        if len(settled) < len(left):
+            return None
+        loss = pool.scores().crossed(columns) - pool.scores().crossed(settled)
+        sure = loss.mean() / max(float(loss.std()) / np.sqrt(len(loss)), 1e-12)
+        one = first + left.index(column)
+        same = sure <= SURE or (sure <= CLEAR and not self.mixed.differ(decision, i, j, one, self.context))
+        return one if same else None
 
     def _told_apart(self, number: int, decision: Decision) -> tuple[Decision, list[str]] | None:
         """The choice with what MSA tells apart, and the names of these runs; None where it is as before, or there is no room."""
