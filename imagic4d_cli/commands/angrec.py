@@ -57,9 +57,9 @@ def cli(run: Run, src: str, dst: str | None, increment: float | None, **settings
     averages of one 3D and use --increment, --symmetry, --mask-radius, --max-frequency and --amplitude-filter (here 0.5); OUT
     is new; they tell what random phases reach. Either hand may come out.
 
-    Densities are not touched. Words written: 65 to 67 Euler angles, 51 REF3D, 57 REF3DOLD, 50 CCC3D, 105 ERRAR (1 - CCC3D), 80
-    and 81 shift still to be applied, 82 confidence, 83 margin to the second-best 3D (84), 85 error of the pose, 88 z-score; by
-    new and add 109 old location.
+    Densities are not touched. Header words written: 65 to 67 Euler angles, 51 REF3D, 57 REF3DOLD, 50 CCC3D, 105 ERRAR
+    (1 - CCC3D), 80 and 81 shift still to be applied, 82 confidence, 83 margin to the second-best 3D (84), 85 error of the
+    pose, 88 z-score; by new and add 109 old location.
 
     \b
     Examples:

@@ -212,7 +212,7 @@ def test_chance_of_refined_noise(im4d, tmp_path):
     case(tmp_path, [model(1)], 80, sigma=0)
     noise = np.random.default_rng(1).standard_normal((80, 24, 24))
     put(tmp_path / "n.hed", noise, Poses.blank(80))
-    short = ["--volumes", "2", "--iterations", "8", "--seed", "1", "--threads", "1", "--no-report"]
+    short = ["--volumes", "2", "--iterations", "8", "--starts", "2", "--seed", "1", "--threads", "1", "--no-report"]
     done = im4d("refine", tmp_path / "n.hed", tmp_path / "run", *short, "--json").json
     assert not done["fsc_above_chance"] and not done["membership_above_chance"] and "not above chance" in done["statement"]
     args = ["--threads", "1", "--increment", "20", "--max-shift", "2", "--seed", "1"]

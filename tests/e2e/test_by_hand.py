@@ -25,7 +25,7 @@ def by_hand(im4d, folder, images, **settings):
 def test_every_step_finds_its_inputs_and_no_image_meets_itself(im4d, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = by_hand(im4d, tmp_path, 60, STARTS="2", NOISE="0.3 0", POLISH="0.5")
-    assert said.count("changed 3D, median") == 5 and "2 runs explain 60 images best" in said
+    assert said.count("changed 3D, median") == 6 and "2 runs explain 60 images best" in said
     assert "WARNING" not in said
     for name in ("volumes.hed", "halves_a.hed", "reprojections.hed", "images.hed", "fsc.png"):
         assert (tmp_path / "run" / name).exists()

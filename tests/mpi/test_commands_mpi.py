@@ -15,7 +15,7 @@ COMMANDS = {
     "angrec auto": "angrec images.hed {out}.hed --anchors anchors.hed --max-shift 2 --weighting auto --weighting-out {out}.csv",
     "angrec new": "angrec images,1,9 {out}.hed --mode new --increment 20 --seed 2",
     "classify2d": "classify2d images.hed {out} --classes 6 --iterations 3 --factors 8 --seed 4",
-    "refine": "refine images.hed {out} --volumes 2 --iterations 8 --seed 4",
+    "refine": "refine images.hed {out} --volumes 2 --iterations 8 --starts 2 --seed 4",
 }
 NAMES = [name for name in COMMANDS if name.split()[0] in registry.TABLE]
 
@@ -42,7 +42,7 @@ def test_same_bytes(name, mpiexec, im4d, material, tmp_path, monkeypatch):
         shutil.copytree(material, folder)
         args = [*COMMANDS[name].format(out="new").split(), "--threads", str(threads)]
         if ranks:
-            done = mpiexec(ranks, "-m", "imagic4d_cli.main", *args, cwd=folder)
+            done = mpiexec(ranks, "-m", "imagic4d_cli.main", *args, cwd=folder, timeout=400)
             assert done.returncode == 0, done.stderr
         else:
             monkeypatch.chdir(folder)

@@ -82,6 +82,7 @@ def plan(
             shapes = [" x ".join(map(str, b)) for b in (box, new)]
             raise UsageError(f"a box of {shapes[0]} cannot become {shapes[1]} by one factor: cut or pad it first (cut --box)")
     assert factor is not None
+    side = max(box)
     if method == "coarse":
         step = round(1 / factor)
         if step < 2 or (new is None and abs(step * factor - 1) > 0.01):
@@ -103,7 +104,6 @@ def plan(
     padded = tuple(box)
     if method == "fourier":
         # the smallest boxes that the factor takes to whole numbers
-        side = _exactly(max(box), factor) if exact else max(box)
         unit = side // math.gcd(side, round(side * factor))
         padded = tuple(-(-n // unit) * unit if n > 1 else 1 for n in box)
     return Zoom(made, factor, padded)
