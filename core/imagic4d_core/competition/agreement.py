@@ -29,6 +29,11 @@ class Match:
     posed: float
 
 
+def jaccard(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Images that both have, of those that either has; 0 for two without any."""
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
 def same_poses(a: F64, b: F64, group: F64 | None = None, within: float = WITHIN) -> float:
     """Share of images (n, 3, 3) whose poses agree after the rotation, and hand, that suits most of them; 0 for fewer than 3.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.competition.agreement import jaccard
 from imagic4d_core.competition.deciding import Decision
 from imagic4d_core.geometry.poses import Poses
 from imagic4d_core.io.replacing import replace_poses
@@ -101,7 +102,7 @@ class Apart:
                 continue  # an image of a symmetric 3D shows several units at once: it has no one state
             members = np.zeros(len(pool.headers), bool)
             members[active[decision.membership == j]] = True
-            if all(_jaccard(members, old.members) < KNOWN for old in self.looked):
+            if all(jaccard(members, old.members) < KNOWN for old in self.looked):
                 sets.append((members, kept.column))
         poses = pool.poses(decision)
         first = len(self.looked)
@@ -141,7 +142,7 @@ class Apart:
         labels = old.labels[self.pool.active]
         out: dict[int, int] = {}
         for c in range(1, int(labels.max(initial=0)) + 1):
-            shared = [_jaccard(labels == c, decision.membership == j) for j in range(len(decision.kept))]
+            shared = [jaccard(labels == c, decision.membership == j) for j in range(len(decision.kept))]
             j = int(np.argmax(shared))
             if shared[j] >= STANDS and j not in out.values():
                 out[c] = j
@@ -212,7 +213,3 @@ class Apart:
         out = np.zeros((2, len(poses)), np.int32)
         out[:, number] = split.told()
         return out
-
-
-def _jaccard(a: Members, b: Members) -> float:
-    return float((a & b).sum() / max(1, (a | b).sum()))

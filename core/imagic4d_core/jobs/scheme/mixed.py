@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imagic4d_core.competition.agreement import jaccard
 from imagic4d_core.competition.deciding import Decision
 from imagic4d_core.eigenvolumes.splitting import bands_for
 from imagic4d_core.geometry.poses import Poses
@@ -79,7 +80,7 @@ class Mixed:
                 sets.append((f"{number}-mixed{i + 1}and{j + 1}", column, self._members(both)))
         new: list[tuple[str, int, Members]] = []
         for name, column, members in sets:
-            known = any(column == at and _jaccard(members, old) >= KNOWN for old, at in self.seen)
+            known = any(column == at and jaccard(members, old) >= KNOWN for old, at in self.seen)
             if int(members.sum()) >= LEAST and not known:
                 self.seen.append((members, column))
                 new.append((name, column, members))
@@ -168,7 +169,3 @@ def look(
     out = np.zeros(len(members), np.int32)
     out[number] = split.told()[0]
     return out
-
-
-def _jaccard(a: Members, b: Members) -> float:
-    return float((a & b).sum() / max(1, (a | b).sum()))
