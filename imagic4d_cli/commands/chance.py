@@ -25,7 +25,7 @@ def cli(run: Run, src: str, increment: float | None, max_shift: float | None, **
     """Judge whether poses and memberships are above chance.
 
     Images are compared with 3Ds made without them, and with such 3Ds whose phases were made random. The mean
-    difference must reach one standard deviation; memberships from two independent deals of the folds must agree.
+    difference must reach two standard deviations; memberships from two independent deals of the folds must agree.
     Exit 1 when nothing can be claimed.
 
     Images that fit no 3D better than they fit random phases, and clearly worse than most, are counted: junk, or particles

@@ -36,7 +36,7 @@ def cli(
     they come from these images. At most --volumes 3Ds are kept, or as many as the cross-validated score needs (auto):
     one half of each image's Fourier samples says which 3D it prefers, the other half how well that fits. Two 3Ds that
     see one structure in the same poses both stay only if another run divided the images between them in the same way.
-    OUT gets the 3Ds kept. For each is said which other runs found it: at least 85 % of the images in common, and 90 %
+    OUT gets the 3Ds kept. For each is said which other runs found it: at least 85 % of the images in common, and 85 %
     of these in the same pose within 10 degrees after one rotation, either hand. With --symmetry 3Ds are looked at for a
     point group, and laid on its axes where they have it; files of images are taken to have the group that is named.
 

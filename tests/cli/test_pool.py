@@ -1,6 +1,7 @@
 """im4d pool, and the ways in which refine stops early or takes some of the images."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -59,6 +60,14 @@ def test_volumes_from_elsewhere_compete(folder, im4d):
     assert {k["run"] for k in out["kept"]} == {"truth.hed"}  # nothing fits as well as the truth
 
 
+def test_a_run_is_no_witness_of_itself(folder, im4d, tmp_path):
+    """The same run twice, or a copy of it: nothing is found again by it, and it is said."""
+    shutil.copytree(folder / "s1", tmp_path / "copy")
+    done = im4d("pool", folder / "s1", tmp_path / "copy", tmp_path / "o.hed", "--volumes", "2", "--threads", "1")
+    assert "no other run" in done.stdout and "it is no other run" in done.stderr
+    assert "not every 3D was found by another run" in done.stdout
+
+
 def test_bad_input(folder, im4d, tmp_path):
     write_stack(tmp_path / "other.hed", np.ones((5, 32, 32), np.float32))
     assert "5 images" in im4d("pool", folder / "s1", tmp_path / "other.hed", tmp_path / "o.hed", "--volumes", "2", code=4).stderr
@@ -68,6 +77,14 @@ def test_bad_input(folder, im4d, tmp_path):
     assert "exists" in im4d("pool", folder / "s1", folder / "truth.hed", "--volumes", "2", code=5).stderr
     assert "--prepared" in im4d("pool", folder / "truth.hed", tmp_path / "o.hed", "--volumes", "2", code=2).stderr
     assert not list(tmp_path.glob("o.*"))
+
+
+def test_images_without_anything(im4d, tmp_path):
+    write_stack(tmp_path / "flat.hed", np.ones((40, 32, 32), np.float32))
+    said = im4d("refine", tmp_path / "flat.hed", tmp_path / "r", "--volumes", "1", *QUICK, code=3).stderr
+    assert "flat.hed: every image is constant" in said and not (tmp_path / "r").exists()
+    write_stack(tmp_path / "one.hed", np.random.default_rng(1).standard_normal((1, 32, 32)).astype(np.float32))
+    assert "8 for each are the least" in im4d("refine", tmp_path / "one.hed", tmp_path / "r", "--volumes", "1", code=4).stderr
 
 
 def test_some_of_the_images(folder, im4d, tmp_path):

@@ -204,6 +204,7 @@ def evidence(**changes):
         ({}, "right"), ({"again": 0}, "not reproduced"), ({"runs": 1, "again": 0}, "not compared"),
         ({"stayed": 0.3}, "reproduced"), ({"above_chance": False}, "noise"), ({"poor": True}, "poor"),
         ({"duplicate_of": 2, "again": 0}, "repeats another"), ({"duplicate_of": 2}, "right"), ({"states": 3}, "mixed"),
+        ({"views_missing": True}, "reproduced"),
     ],
 )  # fmt: skip
 def test_word_of_a_3d(changes, word):

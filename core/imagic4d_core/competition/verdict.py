@@ -37,6 +37,8 @@ class Evidence:
     duplicate_of : int or None
     states : int
         Classes that its images fall into by MSA in three dimensions; 0: they show no difference.
+    views_missing : bool
+        Its views leave so much of Fourier space without data that the map is drawn out.
     """
 
     runs: int
@@ -50,6 +52,7 @@ class Evidence:
     images: int
     duplicate_of: int | None
     states: int = 0
+    views_missing: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -73,6 +76,9 @@ def judged(e: Evidence) -> tuple[str, str]:
     if e.runs < 2:
         return "not compared", "one run from given poses or 3Ds: compare it with another (im4d compare) before you believe it"
     common = f"{100 * e.jaccard:.0f} % of the images in common, {100 * e.posed:.0f} % of these in the same pose"
+    if e.again >= AGAIN and e.stayed >= STAYED and e.views_missing:
+        why = "but its views lack whole directions, and what the map shows along these is not seen by any image"
+        return "reproduced", f"found again by {_runs(e.again)} ({common}), {why}"
     if e.again >= AGAIN and e.stayed >= STAYED:
         return "right", f"found again by {_runs(e.again)} ({common})"
     if e.again >= AGAIN:

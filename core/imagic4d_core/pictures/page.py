@@ -216,7 +216,7 @@ def _convergence(run: Run) -> str:
         "Left: images in each 3D, stacked, by iteration. Middle: images whose membership changed, and the "
         "median change of their Euler angles. "
         "Right: frequency where each 3D's halves fall to FSC 0.5, with the band limit of the search. "
-        "Signs above the frame: ✕ a 3D was killed, ∧ two were merged, ∨ one was split."
+        "Signs above the frame: ✕ a 3D was killed (of runs of earlier versions ∧ two were merged, ∨ one was split)."
     )
     if run.truth and run.truth.sizes:
         words += " Dashed lines at the left: the true populations, in the order of the 3Ds they belong to."

@@ -54,5 +54,5 @@ def described(views: F64, group: F64, first: NDArray, second: NDArray) -> dict[s
     return {
         "scf": round(s.scf, 4), "cfar": round(ratio, 4) if ratio == ratio else None, "empty": round(s.empty, 4),
         "crowd": place(s.crowd), "share": round(s.share, 4), "even": round(s.even, 4), "drawn_out": place(s.poorest),
-        "lowest": round(s.lowest, 4), "warning": warning(s),
+        "lowest": round(s.lowest, 4), "missing": bool(s.scf < MISSING), "warning": warning(s),
     }  # fmt: skip

@@ -331,7 +331,8 @@ def settings(
         raise MismatchError(f"{src}: {count} images cannot make {k} 3Ds; ask for at most {count}")
     if 8 * max(k, 1) > count and start == "random":
         raise MismatchError(
-            f"{src}: {count} images are too few for {max(k, 1)} 3Ds (8 for each are the least); ask for at most {count // 8}"
+            f"{src}: {count} images are too few for {max(k, 1)} 3D{'s' if k > 1 else ''}: 8 for each are the least"
+            + (f"; ask for at most {count // 8}" if count >= 8 else "")
         )
     if known is not None and not known.ref3d.any():
         raise InputError(f"{src}: has no 3D membership (word 51) in its headers; use --start random")

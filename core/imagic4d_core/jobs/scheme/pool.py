@@ -1,6 +1,7 @@
 """The 3Ds of many runs in one competition: those are kept that together explain the images best."""
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from imagic4d_core.jobs.scheme.recon.reconstruct import recon
 from imagic4d_core.pixels.symmetry import symmetrised
 from imagic4d_core.pointgroup.find import FoundSymmetry
 from imagic4d_core.units import Frequency
+
+log = logging.getLogger(__name__)
 
 #: Frequencies at which 3Ds of runs are compared, and to which they are made, Fourier pixels.
 COMPARED, MADE = 10.0, 11.0
@@ -182,6 +185,11 @@ class Pool:
         count = found.matrix.shape[1]
         if len(origin) > 1 and len(origin) != count:
             return
+        twin = next((r for r in self.runs if np.array_equal(r.matrix, found.matrix[keep])), None)
+        if twin is not None and not len(origin):
+            if context.comm.rank == 0:
+                log.warning("%s: the same 3Ds and poses as %s (the same seed?); it is no other run", name, twin.name)
+            origin = twin.origin.tolist()
         of = np.full(count, len(self.runs)) if not len(origin) else np.resize(np.asarray(origin, np.int64), count)
         made = Columns(name, volumes, scores, found.matrix[keep], found.shift[keep], summary.spectrum, of, symmetry, told)
         self.runs.append(made)

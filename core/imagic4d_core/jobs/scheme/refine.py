@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from imagic4d_core.errors import InputError
 from imagic4d_core.io.atomic import relaxed
 from imagic4d_core.jobs import runfolder
 from imagic4d_core.jobs.context import Context
@@ -176,7 +177,9 @@ def _run(s: Settings, folder: Path, context: Context, pictures: bool) -> Refined
         if s.as_prepared:
             take_prepared(s, folder, context)
         elif s.start == "random":
-            prepared(s).run(folder, **context.parallel)
+            done = prepared(s).run(folder, **context.parallel)
+            if done.constant >= done.images:
+                raise InputError(f"{s.shown()['images']}: every image is constant: there is nothing to align")
     if s.stop_after == "anneal":
         s = replace(s, symmetry="C1")  # a random start is never made symmetric: see `axes`
         anneal(s, folder, context, entry)

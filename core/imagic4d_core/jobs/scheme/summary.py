@@ -197,7 +197,7 @@ def _evidence(
         out.append(Evidence(
             runs=runs, again=again, jaccard=jaccard, posed=posed, stayed=kept, effect=verdict.effect,
             above_chance=verdict.fsc_above_chance, poor=row["poor"], images=row["images"], duplicate_of=row["duplicate_of"],
-            states=_states(s, folder, poses, row["number"]),
+            states=_states(s, folder, poses, row["number"]), views_missing=row["views"]["missing"],
         ))  # fmt: skip
     return out
 
