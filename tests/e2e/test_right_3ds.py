@@ -99,11 +99,12 @@ def test_what_counts_as_success(parts):
     modest = scores.Found(2, 50, 0, 0.0, 0.0, None, None, None, False, False, "junk")
     assert scores.success(honest, {}, [good, modest]) and not scores.success(honest, {}, [good, wrong])
     assert not scores.success(honest, {}, [modest])
-    junk = {"ari": 0.97, "structures_right": [1, 2, 3], "junk": 100, "junk_out": 90, "good_lost": 7, "good": 375, "group": "C1"}
+    junk = {"ari": 0.97, "structures_right": [1, 2, 3], "junk": 100, "junk_out": 90, "lost": 0.02, "group": "C1"}
     case = cases.CASES["avg-k3-junk"]
     assert scores.success(case, junk, [good])
-    for worse in ({"junk_out": 89}, {"good_lost": 8}, {"ari": 0.94}, {"structures_right": [1, 2]}):
+    for worse in ({"junk_out": 89}, {"lost": 0.021}, {"ari": 0.94}, {"structures_right": [1, 2]}):
         assert not scores.success(case, junk | worse, [good])
-    found = {"ari": 1.0, "structures_right": [1], "group": "D2"}
+    found = {"ari": 1.0, "lost": 0.0, "structures_right": [1], "group": "D2"}
     assert scores.success(cases.CASES["d2-auto"], found, [good])
     assert not scores.success(cases.CASES["d2-auto"], found | {"group": "C2"}, [good])
+    assert not scores.success(cases.CASES["d2-auto"], found | {"lost": 0.1}, [good])
