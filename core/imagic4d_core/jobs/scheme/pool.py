@@ -186,7 +186,7 @@ class Pool:
         if len(origin) > 1 and len(origin) != count:
             return
         twin = next((r for r in self.runs if np.array_equal(r.matrix, found.matrix[keep])), None)
-        if twin is not None and not len(origin):
+        if twin is not None and not len(origin) and not told:
             if context.comm.rank == 0:
                 log.warning("%s: the same 3Ds and poses as %s (the same seed?); it is no other run", name, twin.name)
             origin = twin.origin.tolist()
