@@ -56,7 +56,5 @@ def match(mine: NDArray[np.bool_], other: NDArray[np.bool_], poses: F64, others:
     group : ndarray, shape (g, 3, 3), optional
         Rotations of the point group of the second 3D, in its own frame.
     """
-    both, either = mine & other, mine | other
-    jaccard = float(both.sum() / max(1, either.sum()))
-    index = np.flatnonzero(both)
-    return Match(jaccard, same_poses(poses[index], others[index], group) if len(index) else 0.0)
+    index = np.flatnonzero(mine & other)
+    return Match(jaccard(mine, other), same_poses(poses[index], others[index], group) if len(index) else 0.0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imagic4d_core.competition.agreement import Match, match, same_poses
+from imagic4d_core.competition.agreement import Match, jaccard, match, same_poses
 from imagic4d_core.competition.choice import Scores, choose, losses
 
 F64 = NDArray[np.float64]
@@ -183,9 +183,9 @@ def _found_again(
                 continue
             mine = fits & (membership == j)
             taken = [fits & (table[:, m] > rivals[j]) for m in others]
-            jaccard = [float((mine & t).sum() / max(1, (mine | t).sum())) for t in taken]
-            at = int(np.argmax(jaccard))
-            if jaccard[at] < LOOKED_AT:
+            common = [jaccard(mine, t) for t in taken]
+            at = int(np.argmax(common))
+            if common[at] < LOOKED_AT:
                 continue
             m = match(taken[at], mine, poses[:, others[at]], poses[:, c])
             if m.jaccard >= JACCARD and m.posed < POSED and groups(c) is not None:  # mates by symmetry are the same pose

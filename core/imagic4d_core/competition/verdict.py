@@ -7,8 +7,6 @@ from typing import Any
 #: Other starts that must have found a 3D before it is called right; and how much of its images and poses must have outlived
 #: the polishing (Jaccard index times share of the poses that stayed).
 AGAIN, STAYED = 1, 0.7
-#: A 3D that another start has about in the same images (Jaccard), but not surely, is reproduced in part.
-NEARLY = 0.6
 
 WORDS = ("right", "reproduced", "mixed", "not reproduced", "not compared", "repeats another", "poor", "noise")
 
